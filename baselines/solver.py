@@ -1,0 +1,58 @@
+"""The one protocol of every solver: classical, learned, or a search around a learned one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from nco.data.errors import InputError
+from nco.data.instance import Instance
+from nco.data.solution import Solution
+
+
+class UnsupportedError(InputError):
+    """The solver cannot express an attribute of the instance; the message names both."""
+
+
+class MissingExtraError(InputError):
+    """A solver's package is not installed; the message names the extra to install."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a solver may spend on one instance.
+
+    Args:
+        time_limit: wall seconds for each instance, set-up included; None is no limit.
+        iterations: of the solver's own kind, for runs that repeat exactly; None is no limit.
+
+    Raises:
+        InputError: a limit is not above 0.
+    """
+
+    time_limit: float | None = None
+    iterations: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("time_limit", "iterations"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} is {value}; accepted: a number above 0, or none")
+
+
+class Solver(Protocol):
+    """Finds routes for a batch of instances."""
+
+    @property
+    def name(self) -> str:
+        """As it stands in tables."""
+        ...
+
+    def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
+        """One solution for each instance of the batch, costed by our own checker.
+
+        Raises:
+            UnsupportedError: the instance has an attribute that the solver cannot express.
+            InputError: the budget is not one that the solver can keep.
+        """
+        ...

@@ -1,0 +1,457 @@
+"""The one schema for node-routing problems.
+
+Axes: B instances, N nodes (depots first, then customers, then padding). Every attribute has a
+neutral default, so one batch can mix variants and sizes. A mask is True where allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from tensordict import TensorClass
+from torch import Tensor
+
+from nco.data.errors import InputError
+
+UNLIMITED = 2**31 - 1
+"""The neutral fleet size: more vehicles than any instance has customers."""
+
+
+class Rounding(IntEnum):
+    """How a Euclidean length becomes an arc length.
+
+    A matrix given explicitly is never rounded again.
+    """
+
+    NONE = 0
+    NEAREST = 1
+    """To the nearest integer, halves up: TSPLIB's ``nint`` (EUC_2D) and CVRPLIB."""
+    CEIL = 2
+    """Up to the next integer (CEIL_2D)."""
+    TRUNC = 3
+    """Down to an integer (FLOOR_2D)."""
+    DIMACS = 4
+    """Truncated to one decimal: the DIMACS challenge's rule for time windows."""
+    EXACT = 5
+    """To the nearest thousandth."""
+
+
+class Instance(TensorClass):
+    """A batch of routing instances. Build it with `Instance.tsp` or `Instance.vrp`.
+
+    Units: lengths are in the unit of the coordinates (or of ``distance``), times in the unit of
+    ``duration`` (equal to lengths where no duration is given: speed 1), loads in the unit of
+    ``capacity``. All floating-point fields share one dtype. A TSP has ``num_depots`` 0.
+    Fields are immutable by convention.
+    """
+
+    linehaul: Tensor  # [B, N] delivered to the customer
+    backhaul: Tensor  # [B, N] picked up at the customer
+    mixed_backhaul: Tensor  # [B] bool; True: pickups and deliveries in any order
+    capacity: Tensor  # [B] of every vehicle; inf where there is none
+    time_window: Tensor  # [B, N, 2] earliest and latest start of service
+    service_time: Tensor  # [B, N]
+    distance_limit: Tensor  # [B] of one route
+    open_route: Tensor  # [B] bool; True: a route ends at its last customer
+    num_depots: Tensor  # [B] int64; 0 for a TSP
+    num_vehicles: Tensor  # [B] int64; UNLIMITED where there is no limit
+    valid: Tensor  # [B, N] bool; False for padding
+    rounding: Tensor  # [B] int64, a Rounding; of lengths that come from coordinates
+    coords: Tensor | None = None  # [B, N, 2]
+    distance: Tensor | None = None  # [B, N, N], row to column; the truth where it is given
+    duration: Tensor | None = None  # [B, N, N]; equal to the distances where it is not given
+
+    def __post_init__(self) -> None:
+        b, n = self.batch_size, self.valid.shape[-1]
+        expected = {
+            "linehaul": (*b, n),
+            "backhaul": (*b, n),
+            "time_window": (*b, n, 2),
+            "service_time": (*b, n),
+            "coords": (*b, n, 2),
+            "distance": (*b, n, n),
+            "duration": (*b, n, n),
+        }
+        for name, shape in expected.items():
+            value = getattr(self, name)
+            if value is not None and tuple(value.shape) != tuple(shape):
+                raise InputError(
+                    f"{name} has shape {tuple(value.shape)}; accepted is {tuple(shape)}, "
+                    f"for batch {tuple(b)} and {n} nodes"
+                )
+        if self.coords is None and self.distance is None:
+            raise InputError("an instance needs coords or a distance matrix; neither is given")
+
+    @property
+    def num_nodes(self) -> int:
+        """Nodes of the batch, depots and padding included."""
+        return self.valid.shape[-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of every floating-point field."""
+        return self.capacity.dtype
+
+    @classmethod
+    def tsp(
+        cls,
+        *,
+        coords: Any = None,
+        distance: Any = None,
+        rounding: Rounding = Rounding.NONE,
+    ) -> Instance:
+        """Build and validate a TSP, symmetric or not.
+
+        Args:
+            coords: ``[N, 2]`` or ``[B, N, 2]``, torch, numpy or lists.
+            distance: ``[N, N]`` or ``[B, N, N]`` from row to column.
+            rounding: of the Euclidean lengths; must be NONE where ``distance`` is given.
+
+        Raises:
+            InputError: a value is missing, misshapen, NaN, negative or infinite.
+        """
+        return _build(coords=coords, distance=distance, num_depots=0, rounding=rounding)
+
+    @classmethod
+    def vrp(
+        cls,
+        *,
+        coords: Any = None,
+        distance: Any = None,
+        duration: Any = None,
+        demand: Any = None,
+        backhaul: Any = None,
+        mixed_backhaul: Any = False,
+        capacity: Any = None,
+        time_window: Any = None,
+        service_time: Any = None,
+        distance_limit: Any = None,
+        open_route: Any = False,
+        num_depots: int = 1,
+        num_vehicles: Any = None,
+        rounding: Rounding = Rounding.NONE,
+    ) -> Instance:
+        """Build and validate a vehicle routing instance; what is not given is neutral.
+
+        Per-node values are given for all nodes, depots first (their demand is 0); without a batch
+        dimension one instance is built. See `Instance` for shapes and units.
+
+        Raises:
+            InputError: a value is missing, misshapen, NaN, negative or beyond a limit.
+        """
+        return _build(
+            coords=coords,
+            distance=distance,
+            duration=duration,
+            demand=demand,
+            backhaul=backhaul,
+            mixed_backhaul=mixed_backhaul,
+            capacity=capacity,
+            time_window=time_window,
+            service_time=service_time,
+            distance_limit=distance_limit,
+            open_route=open_route,
+            num_depots=num_depots,
+            num_vehicles=num_vehicles,
+            rounding=rounding,
+        )
+
+
+def _tensor(name: str, value: Any, dtype: torch.dtype) -> Tensor:
+    try:
+        return torch.as_tensor(value).to(dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{name} is not an array of numbers: {error}") from error
+
+
+def _float_dtype(*values: Any) -> torch.dtype:
+    """float64 unless every tensor given is of a smaller floating-point type."""
+    dtypes = {v.dtype for v in values if isinstance(v, Tensor) and v.dtype.is_floating_point}
+    if not dtypes:
+        return torch.float64
+    dtype = torch.float32
+    for found in dtypes:
+        dtype = torch.promote_types(dtype, found)
+    return dtype
+
+
+def _build(
+    *,
+    num_depots: int,
+    rounding: Rounding,
+    coords: Any = None,
+    distance: Any = None,
+    duration: Any = None,
+    demand: Any = None,
+    backhaul: Any = None,
+    mixed_backhaul: Any = False,
+    capacity: Any = None,
+    time_window: Any = None,
+    service_time: Any = None,
+    distance_limit: Any = None,
+    open_route: Any = False,
+    num_vehicles: Any = None,
+) -> Instance:
+    if coords is None and distance is None:
+        raise InputError("an instance needs coords or a distance matrix; neither is given")
+    dtype = _float_dtype(coords, distance)
+    lead = _tensor("coords" if distance is None else "distance",
+                   coords if distance is None else distance, dtype)  # fmt: skip
+    if lead.dim() not in (2, 3):
+        raise InputError(
+            f"coords or distance has {lead.dim()} dimensions; accepted are [N, 2] or [B, N, 2] "
+            "coords, [N, N] or [B, N, N] distances"
+        )
+    batched = lead.dim() == 3
+    b, n = (lead.shape[0], lead.shape[1]) if batched else (1, lead.shape[0])
+
+    def full(name: str, value: Any, default: float, *shape: int) -> Tensor:
+        if value is None:
+            return torch.full((b, *shape), default, dtype=dtype, device=lead.device)
+        tensor = _tensor(name, value, dtype).to(lead.device)
+        if tensor.dim() == len(shape):
+            tensor = tensor.unsqueeze(0)
+        if tuple(tensor.shape) == (1, *shape):
+            tensor = tensor.expand(b, *shape)
+        return tensor.contiguous()
+
+    def flag(name: str, value: Any) -> Tensor:
+        return _tensor(name, value, torch.bool).to(lead.device).expand(b).contiguous()
+
+    def count(value: Any, name: str) -> Tensor:
+        return _tensor(name, value, torch.int64).to(lead.device).expand(b).contiguous()
+
+    if duration is not None and distance is None:
+        raise InputError("duration is given without distance; give both matrices")
+    if distance is not None and rounding != Rounding.NONE:
+        raise InputError(
+            f"rounding {rounding.name} is given with a distance matrix; a matrix is never rounded, "
+            "accepted is NONE"
+        )
+    window = full("time_window", time_window, 0.0, n, 2)
+    if time_window is None:
+        window[..., 1] = torch.inf
+    instance = Instance(
+        coords=None if coords is None else full("coords", coords, 0.0, n, 2),
+        distance=None if distance is None else full("distance", distance, 0.0, n, n),
+        duration=None if duration is None else full("duration", duration, 0.0, n, n),
+        linehaul=full("demand", demand, 0.0, n),
+        backhaul=full("backhaul", backhaul, 0.0, n),
+        mixed_backhaul=flag("mixed_backhaul", mixed_backhaul),
+        capacity=full("capacity", capacity, torch.inf),
+        time_window=window,
+        service_time=full("service_time", service_time, 0.0, n),
+        distance_limit=full("distance_limit", distance_limit, torch.inf),
+        open_route=flag("open_route", open_route),
+        num_depots=count(num_depots, "num_depots"),
+        num_vehicles=count(UNLIMITED if num_vehicles is None else num_vehicles, "num_vehicles"),
+        valid=torch.ones(b, n, dtype=torch.bool, device=lead.device),
+        rounding=count(int(rounding), "rounding"),
+        batch_size=[b],
+    )
+    validate(instance)
+    return instance
+
+
+def _refuse(name: str, bad: Tensor, values: Tensor, accepted: str) -> None:
+    """Raise for the first True of ``bad`` [B, ...], naming the place and the value."""
+    if not bool(bad.any()):
+        return
+    place = [int(i) for i in bad.nonzero()[0]]
+    value = values[tuple(place)].tolist()
+    where = f"instance {place[0]}" + (f", node {place[1]}" if len(place) > 1 else "")
+    if len(place) > 2:
+        where += f", entry {place[2]}"
+    raise InputError(f"{name} of {where} is {value}; accepted: {accepted}")
+
+
+def validate(instance: Instance) -> None:
+    """Raise `InputError` at the first value that no solver could make sense of.
+
+    Checked: finite coordinates and matrices, zero diagonals, non-negative lengths, times and
+    demands, no demand at depots, no single demand above the capacity, ordered windows, a known
+    rounding, at least one node to visit.
+    """
+    real = instance.valid
+    pair = real.unsqueeze(2) & real.unsqueeze(1)
+    if instance.coords is not None:
+        coords = instance.coords
+        _refuse("coords", ~coords.isfinite() & real.unsqueeze(-1), coords, "finite numbers")
+    for name, matrix in (("distance", instance.distance), ("duration", instance.duration)):
+        if matrix is None:
+            continue
+        bad = (~matrix.isfinite() | (matrix < 0)) & pair
+        _refuse(name, bad, matrix, "finite numbers of at least 0")
+        diagonal = matrix.diagonal(dim1=1, dim2=2)
+        _refuse(f"{name} to itself", (diagonal != 0) & real, diagonal, "0")
+    for name in ("linehaul", "backhaul", "service_time"):
+        value = getattr(instance, name)
+        bad = (~value.isfinite() | (value < 0)) & real
+        shown = "demand" if name == "linehaul" else name
+        _refuse(shown, bad, value, "finite numbers of at least 0")
+    for name in ("capacity", "distance_limit"):
+        value = getattr(instance, name)
+        _refuse(name, ~(value > 0), value, "a number above 0")
+    for name in ("linehaul", "backhaul"):
+        value = getattr(instance, name)
+        shown = "demand" if name == "linehaul" else name
+        at_depot = is_depot(instance) & (value != 0)
+        _refuse(f"{shown} (a depot's)", at_depot, value, "0")
+        above = value > instance.capacity.unsqueeze(1)
+        limit = instance.capacity[above.any(1)]
+        told = f"at most the capacity, {limit[0].item():g}" if len(limit) else ""
+        _refuse(shown, above, value, told)
+    window = instance.time_window
+    early, late = window.unbind(-1)
+    bad = early.isnan() | late.isnan() | (early < 0) | early.isinf() | (late < early)
+    _refuse("time_window", bad & real, window, "0 <= early <= late, early finite")
+    _refuse("num_vehicles", instance.num_vehicles < 1, instance.num_vehicles, "at least 1")
+    nodes = real.sum(1)
+    _refuse("num_depots", (instance.num_depots < 0) | (instance.num_depots >= nodes),
+            instance.num_depots, "0 (a TSP) up to one less than the nodes")  # fmt: skip
+    known = instance.rounding.new_tensor([r.value for r in Rounding])
+    _refuse("rounding", ~torch.isin(instance.rounding, known), instance.rounding,
+            ", ".join(f"{r.value} ({r.name})" for r in Rounding))  # fmt: skip
+
+
+def is_depot(instance: Instance) -> Bool[Tensor, "batch node"]:
+    """True at depots."""
+    index = torch.arange(instance.num_nodes, device=instance.valid.device)
+    return index < instance.num_depots.unsqueeze(1)
+
+
+def is_customer(instance: Instance) -> Bool[Tensor, "batch node"]:
+    """True at nodes that must be visited: all real nodes but the depots."""
+    return instance.valid & ~is_depot(instance)
+
+
+def round_lengths(
+    length: Float[Tensor, "batch from to"], rounding: Tensor
+) -> Float[Tensor, "batch from to"]:
+    """Apply each instance's `Rounding` (``[B]``) to Euclidean lengths."""
+    if not bool(rounding.any()):
+        return length
+    code = rounding.view(-1, 1, 1)
+    # a length such as 0.3 * 10 must not fall below the integer that it stands for
+    slack = 1e-9 * length.clamp(min=1)
+    rounded = {
+        Rounding.NEAREST: (length + 0.5).floor(),
+        Rounding.CEIL: (length - slack).ceil(),
+        Rounding.TRUNC: (length + slack).floor(),
+        Rounding.DIMACS: (length * 10 + slack).floor() / 10,
+        Rounding.EXACT: (length * 1000 + 0.5).floor() / 1000,
+    }
+    for kind, value in rounded.items():
+        length = torch.where(code == int(kind), value, length)
+    return length
+
+
+def distance_matrix(instance: Instance) -> Float[Tensor, "batch from to"]:
+    """Arc lengths from row to column, rounded as the instance says.
+
+    Computed from coordinate differences, never by the expansion of the squared norm, which loses
+    half of the digits.
+    """
+    if instance.distance is not None:
+        return instance.distance
+    coords = instance.coords
+    if coords is None:
+        raise InputError("an instance needs coords or a distance matrix; neither is given")
+    x, y = coords.unbind(-1)
+    dx = x.unsqueeze(2) - x.unsqueeze(1)
+    dy = y.unsqueeze(2) - y.unsqueeze(1)
+    return round_lengths((dx * dx + dy * dy).sqrt(), instance.rounding)
+
+
+def duration_matrix(instance: Instance) -> Float[Tensor, "batch from to"]:
+    """Travel times from row to column; the distances where no durations are given (speed 1)."""
+    return distance_matrix(instance) if instance.duration is None else instance.duration
+
+
+def pad(instance: Instance, num_nodes: int) -> Instance:
+    """The same instances with padding up to ``num_nodes`` nodes."""
+    extra = num_nodes - instance.num_nodes
+    if extra < 0:
+        raise InputError(
+            f"cannot pad {instance.num_nodes} nodes to {num_nodes}; accepted: at least as many"
+        )
+    if extra == 0:
+        return instance
+
+    def grow(value: Tensor | None, *dims: int) -> Tensor | None:
+        if value is None:
+            return None
+        spec = [0, 0] * value.dim()
+        for dim in dims:
+            spec[2 * (value.dim() - 1 - dim) + 1] = extra
+        return torch.nn.functional.pad(value, spec)
+
+    fields = {name: grow(getattr(instance, name), 1) for name in
+              ("coords", "linehaul", "backhaul", "service_time", "time_window", "valid")}  # fmt: skip
+    fields |= {name: grow(getattr(instance, name), 1, 2) for name in ("distance", "duration")}
+    kept = ("mixed_backhaul", "capacity", "distance_limit", "open_route", "num_depots",
+            "num_vehicles", "rounding")  # fmt: skip
+    fields |= {name: getattr(instance, name) for name in kept}
+    return Instance(**fields, batch_size=instance.batch_size)
+
+
+def collate(instances: Sequence[Instance]) -> Instance:
+    """One batch of several, padded to the largest; a mix of matrices and coordinates is allowed."""
+    if not instances:
+        raise InputError("there is no instance to collate; at least one is needed")
+    size = max(i.num_nodes for i in instances)
+    dtype = instances[0].dtype
+    for instance in instances:
+        dtype = torch.promote_types(dtype, instance.dtype)
+    with_distance = any(i.distance is not None for i in instances)
+    with_duration = any(i.duration is not None for i in instances)
+    with_coords = all(i.coords is not None for i in instances)
+    parts = []
+    for instance in instances:
+        part = pad(instance.to(dtype) if instance.dtype != dtype else instance, size)
+        changes: dict[str, Tensor | None] = {"coords": part.coords if with_coords else None}
+        if with_distance and part.distance is None:
+            changes["distance"] = distance_matrix(part)
+            changes["rounding"] = torch.zeros_like(part.rounding)
+        if with_duration and part.duration is None:
+            changes["duration"] = duration_matrix(part)
+        parts.append(replace(part, changes))
+    return torch.cat(parts) if len(parts) > 1 else parts[0]  # type: ignore[return-value]
+
+
+FIELDS = ("coords", "distance", "duration", "linehaul", "backhaul", "mixed_backhaul", "capacity",
+          "time_window", "service_time", "distance_limit", "open_route", "num_depots",
+          "num_vehicles", "valid", "rounding")  # fmt: skip
+"""The names of the fields of an `Instance`."""
+
+
+def replace(instance: Instance, changes: dict[str, Tensor | None]) -> Instance:
+    """A copy with some fields changed; the rest is shared."""
+    unknown = set(changes) - set(FIELDS)
+    if unknown:
+        raise InputError(f"unknown fields {sorted(unknown)}; accepted: {', '.join(FIELDS)}")
+    fields = {name: getattr(instance, name) for name in FIELDS} | changes
+    return Instance(**fields, batch_size=instance.batch_size)
+
+
+def unbatch(instance: Instance) -> list[Instance]:
+    """The instances of a batch, each with B = 1 and without padding."""
+    singles = []
+    for i in range(instance.batch_size[0]):
+        one = instance[i : i + 1]
+        n = int(one.valid.sum())
+        if n < one.num_nodes:
+            cut: dict[str, Tensor | None] = {}
+            for name in ("coords", "linehaul", "backhaul", "service_time", "time_window", "valid"):
+                value = getattr(one, name)
+                cut[name] = None if value is None else value[:, :n]
+            for name in ("distance", "duration"):
+                value = getattr(one, name)
+                cut[name] = None if value is None else value[:, :n, :n]
+            one = replace(one, cut)
+        singles.append(one)
+    return singles
