@@ -1,0 +1,364 @@
+"""The independent judge of solutions: plain Python loops in float64, apart from any environment.
+
+It shares no rule, rounding or distance code with the environments or with `nco.data.instance`, so
+that an error there cannot hide here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from torch import Tensor
+
+from nco.data.errors import InputError
+from nco.data.instance import Instance, Rounding
+from nco.data.solution import Solution
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the checker found."""
+
+    cost: float
+    """The length of all arcs driven, in the instance's units, feasible or not; inf where a route
+    names a node or a depot that does not exist, since such an arc has no length."""
+    feasible: bool
+    """True when there is no violation."""
+    violations: list[str]
+    """Each broken constraint in words. Routes count from 1, in the order given."""
+
+
+def check_routes(
+    instance: Instance,
+    routes: list[list[int]],
+    depots: list[int] | None = None,
+    tolerance: float = 1e-6,
+) -> Report:
+    """Cost and every violation of the routes of one instance (B = 1).
+
+    The rules:
+
+    - every customer is visited exactly once; no unknown node, no padding, no depot in a route;
+    - at most ``num_vehicles`` routes that are not empty, over all depots together;
+    - load, classical backhauls: a route's deliveries fit into the capacity, so do its pickups, and
+      no delivery comes after a pickup. Mixed: the vehicle leaves with all of the route's
+      deliveries, and the load after each stop fits. Where a node has both, delivery comes first;
+    - time: a vehicle leaves its depot when that opens, waits where it is early, starts service no
+      later than ``late``, and is back at its depot before that closes. A depot has no service;
+    - a route's length is at most ``distance_limit``;
+    - a route ends at the depot it began at. An open route has no way back at all: no cost, no
+      length, no time;
+    - a TSP (``num_depots`` 0) has exactly one route, with all nodes, and it is closed.
+
+    Args:
+        routes: customers in order of service, without depots. Empty routes are ignored.
+        depots: where each route starts; by default depot 0. Not looked at for a TSP.
+        tolerance: relative. A quantity breaks its limit when it is above it by more than
+            ``tolerance * max(quantity, limit)``.
+
+    Raises:
+        InputError: there is more than one instance, not one depot for each route, or a TSP carries
+            attributes (demand, windows, ...) that mean nothing without a depot.
+    """
+    return _Judge(instance, tolerance).report(routes, depots)
+
+
+def check(instance: Instance, solution: Solution, tolerance: float = 1e-6) -> Report:
+    """`check_routes` of a solution's routes; its own cost and violations are not read."""
+    return check_routes(instance, solution.routes, solution.depots, tolerance)
+
+
+def evaluate(
+    instance: Instance,
+    routes: list[list[int]],
+    *,
+    solver: str,
+    seconds: float,
+    depots: list[int] | None = None,
+    trace: Sequence[tuple[float, float]] = (),
+) -> Solution:
+    """A `Solution` with cost, feasibility and violations by `check_routes`; empty routes go.
+
+    Args:
+        solver: its name, as it stands in tables.
+        seconds: wall time that it took.
+        trace: (seconds, cost) of each improvement.
+
+    Raises:
+        InputError: as `check_routes`.
+    """
+    report = check_routes(instance, routes, depots)
+    if depots is None or int(instance.num_depots[0]) == 0:
+        depots = [_default_depot(instance)] * len(routes)
+    kept = [i for i, route in enumerate(routes) if route]
+    return Solution(
+        instance=instance,
+        routes=[list(routes[i]) for i in kept],
+        depots=[depots[i] for i in kept],
+        cost=report.cost,
+        feasible=report.feasible,
+        violations=report.violations,
+        seconds=seconds,
+        solver=solver,
+        trace=list(trace),
+    )
+
+
+def routes_from_actions(
+    instance: Instance, actions: Int[Tensor, " step"] | Sequence[int]
+) -> tuple[list[list[int]], list[int]]:
+    """Routes, and the depot of each, of one trajectory of node indices (B = 1).
+
+    A VRP's trajectory is split at its depot visits; a route starts from the depot visited last
+    before it, from depot 0 where there was none. Repeated and trailing visits make no routes. A
+    TSP's trajectory is one route (depot -1): its first steps, one for each node; what follows is
+    the padding of a batch of mixed sizes.
+
+    Raises:
+        InputError: there is more than one instance.
+    """
+    _refuse_batch(instance)
+    nodes = [int(a) for a in actions]
+    num_depots = int(instance.num_depots[0])
+    if num_depots == 0:
+        return [nodes[: int(instance.valid.sum())]], [-1]
+    routes: list[list[int]] = []
+    depots: list[int] = []
+    depot, at_depot = 0, True
+    for node in nodes:
+        if 0 <= node < num_depots:
+            depot, at_depot = node, True
+            continue
+        if at_depot:
+            routes.append([])
+            depots.append(depot)
+            at_depot = False
+        routes[-1].append(node)
+    return routes, depots
+
+
+def _refuse_batch(instance: Instance) -> None:
+    if tuple(instance.batch_size) != (1,):
+        raise InputError(
+            f"the checker got a batch of {tuple(instance.batch_size)} instances; accepted: (1,)"
+        )
+
+
+def _default_depot(instance: Instance) -> int:
+    return -1 if int(instance.num_depots[0]) == 0 else 0
+
+
+def _rounded(length: float, rounding: Rounding) -> float:
+    """A Euclidean length as an arc length. For rules that cut, one within a billionth of the next
+    whole step counts as that step: 0.7 * 10 must not become 6."""
+    slack = 1e-9 * max(length, 1.0)
+    match rounding:
+        case Rounding.NONE:
+            return length
+        case Rounding.NEAREST:
+            return float(math.floor(length + 0.5))
+        case Rounding.CEIL:
+            return float(math.ceil(length - slack))
+        case Rounding.TRUNC:
+            return float(math.floor(length + slack))
+        case Rounding.DIMACS:
+            return math.floor(10 * length + slack) / 10
+        case Rounding.EXACT:
+            return math.floor(1000 * length + 0.5) / 1000
+
+
+def _numbers(value: Tensor) -> np.ndarray:
+    return value[0].detach().double().cpu().numpy()
+
+
+class _Judge:
+    """One instance in plain numbers, and the violations found so far."""
+
+    def __init__(self, instance: Instance, tolerance: float) -> None:
+        _refuse_batch(instance)
+        self.tolerance = tolerance
+        self.num_depots = int(instance.num_depots[0])
+        self.num_vehicles = int(instance.num_vehicles[0])
+        self.valid: list[bool] = instance.valid[0].tolist()
+        self.rounding = Rounding(int(instance.rounding[0]))
+        self.coords = None if instance.coords is None else _numbers(instance.coords).tolist()
+        self.distance_matrix = None if instance.distance is None else _numbers(instance.distance)
+        self.duration_matrix = None if instance.duration is None else _numbers(instance.duration)
+        self.linehaul: list[float] = _numbers(instance.linehaul).tolist()
+        self.backhaul: list[float] = _numbers(instance.backhaul).tolist()
+        self.windows: list[list[float]] = _numbers(instance.time_window).tolist()
+        self.service: list[float] = _numbers(instance.service_time).tolist()
+        self.mixed = bool(instance.mixed_backhaul[0])
+        self.open = bool(instance.open_route[0])
+        self.capacity = float(instance.capacity[0])
+        self.distance_limit = float(instance.distance_limit[0])
+        self.violations: list[str] = []
+        if self.num_depots == 0:
+            self._refuse_attributes_without_depot()
+
+    def report(self, routes: list[list[int]], depots: list[int] | None) -> Report:
+        if depots is None or self.num_depots == 0:
+            depots = [0] * len(routes)
+        if len(depots) != len(routes):
+            raise InputError(
+                f"{len(depots)} depots for {len(routes)} routes; accepted: one for each route"
+            )
+        self._visits(routes)
+        self._fleet(routes)
+        cost = 0.0
+        for number, (route, depot) in enumerate(zip(routes, depots, strict=True), start=1):
+            if route:
+                cost += self._route(number, route, depot)
+        return Report(cost, not self.violations, self.violations)
+
+    def distance(self, i: int, j: int) -> float:
+        if self.distance_matrix is not None:
+            return float(self.distance_matrix[i, j])
+        assert self.coords is not None
+        (x, y), (u, v) = self.coords[i], self.coords[j]
+        return _rounded(math.hypot(x - u, y - v), self.rounding)
+
+    def duration(self, i: int, j: int) -> float:
+        if self.duration_matrix is not None:
+            return float(self.duration_matrix[i, j])
+        return self.distance(i, j)
+
+    def _exceeds(self, quantity: float, limit: float) -> bool:
+        if math.isinf(limit):
+            return False
+        return quantity - limit > self.tolerance * max(abs(quantity), abs(limit))
+
+    def _refuse_attributes_without_depot(self) -> None:
+        real = [node for node, valid in enumerate(self.valid) if valid]
+        given = {
+            "capacity": math.isfinite(self.capacity),
+            "distance_limit": math.isfinite(self.distance_limit),
+            "open_route": self.open,
+            "demand": any(self.linehaul[node] != 0 for node in real),
+            "backhaul": any(self.backhaul[node] != 0 for node in real),
+            "time_window": any(self.windows[node] != [0.0, math.inf] for node in real),
+        }
+        named = [name for name, present in given.items() if present]
+        if named:
+            raise InputError(
+                f"an instance with num_depots 0 (a TSP) has {', '.join(named)}; accepted: "
+                "distances only, or at least one depot"
+            )
+
+    def _exists(self, node: int) -> bool:
+        return 0 <= node < len(self.valid) and self.valid[node]
+
+    def _visits(self, routes: list[list[int]]) -> None:
+        visits = Counter(node for route in routes for node in route)
+        for node, real in enumerate(self.valid):
+            if not real or node < self.num_depots:
+                continue
+            if visits[node] == 0:
+                self.violations.append(f"customer {node} is not visited")
+            elif visits[node] > 1:
+                self.violations.append(f"customer {node} is visited {visits[node]} times, not once")
+
+    def _fleet(self, routes: list[list[int]]) -> None:
+        used = sum(1 for route in routes if route)
+        if self.num_depots == 0 and used != 1:
+            self.violations.append(f"a TSP has exactly one route; {used} are given")
+        if used > self.num_vehicles:
+            self.violations.append(
+                f"{used} routes for {self.num_vehicles} vehicles, "
+                f"{used - self.num_vehicles} too many"
+            )
+
+    def _route(self, number: int, route: list[int], depot: int) -> float:
+        """The length of one route; its violations are noted. inf if it names an unknown node."""
+        name = f"route {number}"
+        for node in route:
+            if not 0 <= node < len(self.valid):
+                self.violations.append(
+                    f"{name} visits node {node}, which does not exist; "
+                    f"nodes are 0 to {sum(self.valid) - 1}"
+                )
+            elif not self.valid[node]:
+                self.violations.append(f"{name} visits node {node}, which is padding")
+            elif node < self.num_depots:
+                self.violations.append(f"{name} visits depot {node} as a customer")
+        known = all(self._exists(node) for node in route)
+        if self.num_depots == 0:
+            return self._length([*route, route[0]]) if known else math.inf
+        if not 0 <= depot < self.num_depots:
+            self.violations.append(
+                f"{name} starts at depot {depot}, which does not exist; "
+                f"depots are 0 to {self.num_depots - 1}"
+            )
+            known = False
+        if not known:
+            return math.inf
+        stops = [depot, *route] if self.open else [depot, *route, depot]
+        length = self._length(stops)
+        if self._exceeds(length, self.distance_limit):
+            self.violations.append(
+                f"{name} is {length:g} long, {length - self.distance_limit:g} above the distance "
+                f"limit {self.distance_limit:g}"
+            )
+        self._load(name, route)
+        self._time(name, depot, route)
+        return length
+
+    def _length(self, stops: list[int]) -> float:
+        return sum(self.distance(i, j) for i, j in itertools.pairwise(stops))
+
+    def _overload(self, name: str, what: str, load: float) -> None:
+        if self._exceeds(load, self.capacity):
+            self.violations.append(
+                f"{name} {what} {load:g}, {load - self.capacity:g} above the capacity "
+                f"{self.capacity:g}"
+            )
+
+    def _load(self, name: str, route: list[int]) -> None:
+        delivered = math.fsum(self.linehaul[node] for node in route)
+        if self.mixed:
+            self._overload(name, "leaves the depot with a load of", delivered)
+            load = delivered
+            for node in route:
+                load += self.backhaul[node] - self.linehaul[node]
+                if self.backhaul[node] > 0:
+                    self._overload(name, f"leaves node {node} with a load of", load)
+            return
+        self._overload(name, "delivers", delivered)
+        self._overload(name, "picks up", math.fsum(self.backhaul[node] for node in route))
+        pickup: int | None = None
+        for node in route:
+            if self.linehaul[node] > 0 and pickup is not None:
+                self.violations.append(
+                    f"{name} delivers {self.linehaul[node]:g} to node {node} after the pickup at "
+                    f"node {pickup}"
+                )
+            if self.backhaul[node] > 0 and pickup is None:
+                pickup = node
+
+    def _time(self, name: str, depot: int, route: list[int]) -> None:
+        clock, here = self.windows[depot][0], depot
+        for node in route:
+            early, late = self.windows[node]
+            clock = max(clock + self.duration(here, node), early)
+            if self._exceeds(clock, late):
+                self.violations.append(
+                    f"{name} starts service at node {node} at {clock:g}, {clock - late:g} after "
+                    f"its window closes at {late:g}"
+                )
+            clock += self.service[node]
+            here = node
+        if self.open:
+            return
+        clock += self.duration(here, depot)
+        closes = self.windows[depot][1]
+        if self._exceeds(clock, closes):
+            self.violations.append(
+                f"{name} is back at depot {depot} at {clock:g}, {clock - closes:g} after it "
+                f"closes at {closes:g}"
+            )
