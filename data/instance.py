@@ -163,7 +163,8 @@ class Instance(TensorClass):
 
 def _tensor(name: str, value: Any, dtype: torch.dtype) -> Tensor:
     try:
-        return torch.as_tensor(value).to(dtype)
+        # a list must not pass through torch's default, float32
+        return torch.as_tensor(value, dtype=dtype)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{name} is not an array of numbers: {error}") from error
 
