@@ -1,0 +1,154 @@
+"""Drawings of solutions. Imported when something is drawn; never touches pyplot's global state."""
+
+from __future__ import annotations
+
+import html
+import io
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nco.data.errors import InputError
+from nco.data.solution import Solution
+from nco.data.text_file import write_text
+
+PLOT_SUFFIXES = (".png", ".html")
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{title}</title>
+<style>body {{ font-family: sans-serif; margin: 2em; }} svg {{ max-width: 100%; height: auto; }}
+td, th {{ text-align: left; padding: 0.2em 1em 0.2em 0; vertical-align: top; }}</style></head>
+<body>
+<h1>{title}</h1>
+{svg}
+<table><tr><th>route</th><th>from</th><th>customers</th></tr>
+{rows}
+</table>
+{violations}
+</body>
+</html>
+"""
+
+
+def require_drawable(solution: Solution) -> None:
+    """Raise `InputError` where the instance has no coordinates to draw."""
+    if solution.instance.coords is None:
+        raise InputError("the instance has no coords, so it cannot be drawn; accepted: coords")
+
+
+def draw(solution: Solution, axes: Axes) -> None:
+    """Draw a solution into ``axes``: a colour for each route, black squares for depots.
+
+    Customers that no route visits stay grey. An open route ends at its last customer.
+
+    Raises:
+        InputError: the instance has no coordinates.
+    """
+    require_drawable(solution)
+    instance = solution.instance
+    assert instance.coords is not None
+    points: list[list[float]] = instance.coords[0].tolist()
+    num_depots, is_open = int(instance.num_depots[0]), bool(instance.open_route[0])
+    nodes = [i for i, valid in enumerate(instance.valid[0].tolist()) if valid]
+
+    def columns(wanted: Sequence[int]) -> tuple[list[float], list[float]]:
+        # an infeasible solution may name a node that does not exist
+        found = [points[i] for i in wanted if i in known]
+        return [p[0] for p in found], [p[1] for p in found]
+
+    known = set(nodes)
+    size = max(1.5, 12 / math.sqrt(1 + len(nodes) / 10))
+    axes.plot(*columns(nodes[num_depots:]), "o", color="0.7", markersize=size)
+    for number, (route, depot) in enumerate(zip(solution.routes, solution.depots, strict=True)):
+        start = [depot] if num_depots else []
+        back = [] if is_open else start or route[:1]
+        colour = _colour(number)
+        axes.plot(*columns([*start, *route, *back]), "-", color=colour, linewidth=1.2)
+        axes.plot(*columns(route), "o", color=colour, markersize=size)
+    axes.plot(*columns(range(num_depots)), "s", color="black", markersize=max(6.0, size))
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.tick_params(labelsize=8)
+    axes.set_title(title(solution), fontsize=10)
+
+
+def _colour(number: int) -> tuple[float, ...]:
+    """The colour of a route: ten strong ones, their ten pale ones, then again from the start."""
+    return matplotlib.colormaps["tab20"](2 * number % 20 + number // 10 % 2)
+
+
+def title(solution: Solution) -> str:
+    """Solver, cost, routes, and whether the solution is infeasible."""
+    state = "" if solution.feasible else ", infeasible"
+    many = "route" if len(solution.routes) == 1 else "routes"
+    return f"{solution.solver}: cost {solution.cost:,.6g}, {len(solution.routes)} {many}{state}"
+
+
+def figure(solution: Solution) -> Figure:
+    """A figure of one solution.
+
+    Raises:
+        InputError: the instance has no coordinates.
+    """
+    drawn = Figure(figsize=(7, 7), layout="constrained")
+    draw(solution, drawn.add_subplot())
+    return drawn
+
+
+def svg(drawn: Figure) -> str:
+    """The figure as an ``<svg>`` element; the same figure gives the same text."""
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "nco", "svg.fonttype": "none"}):
+        drawn.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def html_page(solution: Solution, heading: str) -> str:
+    """One self-contained page: drawing, routes and violations.
+
+    Raises:
+        InputError: the instance has no coordinates.
+    """
+    rows = "\n".join(
+        f"<tr><td>{number}</td><td>{'' if depot < 0 else depot}</td>"
+        f"<td>{' '.join(map(str, route))}</td></tr>"
+        for number, (route, depot) in enumerate(
+            zip(solution.routes, solution.depots, strict=True), start=1
+        )
+    )
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in solution.violations)
+    return PAGE.format(
+        title=html.escape(heading),
+        svg=svg(figure(solution)),
+        rows=rows,
+        violations=f"<h2>Violations</h2><ul>{items}</ul>" if items else "",
+    )
+
+
+def write_plot(solution: Solution, path: Path) -> None:
+    """Write a drawing in the format of the suffix: PNG, or a self-contained HTML page.
+
+    Raises:
+        InputError: the suffix is another one, the instance has no coordinates, or the file cannot
+            be written.
+    """
+    if path.suffix not in PLOT_SUFFIXES:
+        raise InputError(
+            f"plot {path} has suffix {path.suffix!r}; accepted: {', '.join(PLOT_SUFFIXES)}"
+        )
+    require_drawable(solution)
+    if path.suffix == ".html":
+        write_text(path, html_page(solution, path.stem))
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        figure(solution).savefig(draft, format="png", dpi=150)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise InputError(f"plot {path} cannot be written: {error.strerror}") from error
