@@ -1,0 +1,174 @@
+"""Random instances: whole batches, on the generator's device, from an explicit generator.
+
+The same generator state gives the same instances on the same device.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nco.data.distributions import Coordinates, DistributionName, by_name, rand, uniform
+from nco.data.errors import InputError
+from nco.data.instance import Instance
+from nco.data.unchecked import unchecked
+from nco.data.x_generator import x_instances
+
+ProblemName = Literal["tsp", "atsp", "cvrp"]
+"""The problems that `generate` knows."""
+InstanceDistribution = DistributionName | Literal["x"]
+"""Coordinate distributions, and "x": whole CVRP instances like CVRPLIB's X set."""
+
+_CAPACITY = {
+    10: 20,
+    15: 25,
+    20: 30,
+    30: 33,
+    40: 37,
+    50: 40,
+    60: 43,
+    75: 45,
+    100: 50,
+    125: 55,
+    150: 60,
+    200: 70,
+    500: 100,
+    1000: 150,
+}
+
+
+def generate(
+    problem: ProblemName,
+    *,
+    num_customers: int,
+    batch: int,
+    generator: torch.Generator,
+    distribution: InstanceDistribution = "uniform",
+    capacity: int | None = None,
+) -> Instance:
+    """Random instances of a problem, by name; `Instance` in float32.
+
+    Args:
+        num_customers: nodes besides the depot; for a TSP all nodes.
+        batch: how many instances.
+        distribution: of the coordinates (an ATSP has none); "x" is for the CVRP and draws demands
+            and capacity as well.
+        capacity: of a CVRP's vehicles; by default as `cvrp_capacity` says.
+
+    Raises:
+        InputError: an unknown name, a size out of range, or an option that the problem or the
+            distribution does not have.
+    """
+    if problem not in get_args(ProblemName):
+        raise InputError(f"problem is {problem!r}; accepted: {', '.join(get_args(ProblemName))}")
+    least = 1 if problem == "cvrp" else 2
+    if num_customers < least:
+        raise InputError(
+            f"num_customers is {num_customers}; accepted for {problem}: at least {least}"
+        )
+    if batch < 1:
+        raise InputError(f"batch is {batch}; accepted: at least 1")
+    if capacity is not None and (problem != "cvrp" or distribution == "x"):
+        raise InputError(
+            f"capacity is {capacity} for {problem}, distribution {distribution}; accepted: only "
+            "for cvrp, and not for x, which has its own"
+        )
+    if distribution == "x":
+        if problem != "cvrp":
+            raise InputError(f"distribution is 'x' for {problem}; accepted for: cvrp")
+        return x_instances(batch, num_customers, generator)
+    coordinates = by_name(distribution)
+    match problem:
+        case "tsp":
+            return tsp_instances(batch, num_customers, generator, coordinates)
+        case "atsp":
+            if distribution != "uniform":
+                raise InputError(
+                    f"distribution is {distribution!r} for atsp, which has no coordinates; "
+                    "accepted: uniform (of the matrix)"
+                )
+            return atsp_instances(batch, num_customers, generator)
+        case "cvrp":
+            return cvrp_instances(batch, num_customers, generator, coordinates, capacity=capacity)
+
+
+def tsp_instances(
+    num_instances: int,
+    num_nodes: int,
+    generator: torch.Generator,
+    coordinates: Coordinates = uniform,
+) -> Instance:
+    """Symmetric TSPs in the unit square."""
+    return unchecked(num_depots=0, coords=coordinates(num_instances, num_nodes, generator))
+
+
+def atsp_instances(num_instances: int, num_nodes: int, generator: torch.Generator) -> Instance:
+    """TSPs with a random asymmetric matrix, U[0, 1) before it is closed under the triangle
+    inequality. Source: the "tmat" class of Cirasella et al. 2001, as in Kwon et al. 2021 (MatNet,
+    arXiv 2106.11113)."""
+    matrix = rand(generator, num_instances, num_nodes, num_nodes)
+    matrix.diagonal(dim1=1, dim2=2).zero_()
+    return unchecked(num_depots=0, distance=shortest_paths(matrix))
+
+
+def shortest_paths(
+    matrix: Float[Tensor, "batch node node"],
+) -> Float[Tensor, "batch node node"]:
+    """Shortest path lengths between all pairs (Floyd-Warshall): d_ij <= d_ik + d_kj holds."""
+    for k in range(matrix.shape[-1]):
+        matrix = torch.minimum(matrix, matrix[:, :, k : k + 1] + matrix[:, k : k + 1, :])
+    return matrix
+
+
+def cvrp_capacity(num_customers: int) -> int:
+    """Vehicle capacity by size: the values of Kool et al. 2019 (arXiv 1803.08475) for 10, 20, 50
+    and 100 customers and the field's for others; a size between takes that of the nearest size
+    listed, the smaller of two as near."""
+    return _CAPACITY[min(_CAPACITY, key=lambda size: (abs(size - num_customers), size))]
+
+
+def cvrp_instances(
+    num_instances: int,
+    num_customers: int,
+    generator: torch.Generator,
+    coordinates: Coordinates = uniform,
+    *,
+    capacity: int | None = None,
+    min_demand: int = 1,
+    max_demand: int = 9,
+) -> Instance:
+    """CVRPs in the unit square with uniform integer demands, in physical units.
+
+    The depot is uniform in the square, whatever the customers' distribution.
+
+    Args:
+        capacity: by default as `cvrp_capacity` says.
+
+    Raises:
+        InputError: the demands are not 0 < min <= max <= capacity.
+    """
+    if capacity is None:
+        capacity = cvrp_capacity(num_customers)
+    if not 0 < min_demand <= max_demand <= capacity:
+        raise InputError(
+            f"demands are {min_demand} to {max_demand} with capacity {capacity}; "
+            "accepted: 0 < min <= max <= capacity"
+        )
+    depot = uniform(num_instances, 1, generator)
+    coords = torch.cat((depot, coordinates(num_instances, num_customers, generator)), 1)
+    demand = torch.randint(
+        min_demand,
+        max_demand + 1,
+        (num_instances, num_customers),
+        generator=generator,
+        device=generator.device,
+    )
+    return unchecked(
+        num_depots=1,
+        coords=coords,
+        demand=torch.nn.functional.pad(demand, (1, 0)).to(coords.dtype),
+        capacity=coords.new_full((num_instances,), capacity),
+    )
