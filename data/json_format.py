@@ -1,0 +1,233 @@
+"""Our own JSON: instances with every field, and solutions.
+
+Numbers are written with as many digits as it takes to read back the same float64; the number
+infinity is the string "inf", since JSON has none. Every field that is left out of an instance is
+neutral (no demand, window [0, "inf"], no limit), so that a file can be written by hand.
+
+    {"format": "nco-instances", "version": 1, "instances": [
+        {"coords": [[0, 0], [3, 4]], "linehaul": [0, 2], "capacity": 5, "num_depots": 1}]}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
+from torch import Tensor
+
+from nco.data.errors import InputError
+from nco.data.instance import FIELDS, UNLIMITED, Instance, Rounding, collate, unbatch
+from nco.data.solution import Solution
+from nco.data.solution_files import StoredSolution
+from nco.data.text_file import read_text, write_text
+
+VERSION = 1
+"""Of the schema. A change that an older reader would misread raises it."""
+
+
+def _infinite(value: Any) -> Any:
+    return math.inf if value == "inf" else value
+
+
+def _fleet(value: Any) -> Any:
+    return UNLIMITED if value == "inf" else value
+
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Bound = Annotated[float, BeforeValidator(_infinite), Field(strict=True)]
+Node = Annotated[int, Field(strict=True)]
+
+
+class _Strict(BaseModel):
+    # not strict as a whole: a JSON list must do for a tuple
+    model_config = ConfigDict(extra="forbid")
+
+
+_Model = TypeVar("_Model", bound=_Strict)
+
+
+class InstanceModel(_Strict):
+    """One instance. The names, shapes and defaults are those of `Instance`, without padding."""
+
+    dtype: Literal["float32", "float64"] = "float64"
+    num_depots: Node
+    coords: list[tuple[Number, Number]] | None = None
+    distance: list[list[Number]] | None = None
+    duration: list[list[Number]] | None = None
+    rounding: Literal[tuple(r.name for r in Rounding)] = "NONE"  # type: ignore[valid-type]
+    linehaul: list[Number] | None = None
+    backhaul: list[Number] | None = None
+    mixed_backhaul: StrictBool = False
+    capacity: Bound = math.inf
+    time_window: list[tuple[Number, Bound]] | None = None
+    service_time: list[Number] | None = None
+    distance_limit: Bound = math.inf
+    open_route: StrictBool = False
+    num_vehicles: Annotated[Node, BeforeValidator(_fleet)] = UNLIMITED
+
+
+class SolutionModel(_Strict):
+    """One solution, see `Solution`; what is left out is unknown."""
+
+    routes: list[list[Node]]
+    depots: list[Node] | None = None
+    cost: Bound | None = None
+    feasible: StrictBool | None = None
+    violations: list[str] | None = None
+    seconds: Number | None = None
+    solver: str | None = None
+    trace: list[tuple[Number, Bound]] | None = None
+    instance: InstanceModel | None = None
+
+
+class InstancesFile(_Strict):
+    """A file of instances."""
+
+    format: Literal["nco-instances"]
+    version: Literal[1]
+    instances: Annotated[list[InstanceModel], Field(min_length=1)]
+
+
+class SolutionsFile(_Strict):
+    """A file of solutions."""
+
+    format: Literal["nco-solutions"]
+    version: Literal[1]
+    solutions: Annotated[list[SolutionModel], Field(min_length=1)]
+
+
+def read_json_instances(path: str | Path) -> Instance:
+    """Read the instances of a file as one batch, padded to the largest.
+
+    Raises:
+        InputError: the file is not of this form, or a value is out of range.
+    """
+    path = Path(path)
+    return parse_json_instances(path, read_text(path))
+
+
+def parse_json_instances(path: Path, text: str) -> Instance:
+    """As `read_json_instances`, from the text of the file."""
+    model = _validated(InstancesFile, path, text)
+    return collate([_instance(m, f"{path}, instances[{i}]") for i, m in enumerate(model.instances)])
+
+
+def read_json_solutions(path: str | Path) -> list[StoredSolution]:
+    """Read the solutions of a file; their claims are not checked.
+
+    Raises:
+        InputError: the file is not of this form.
+    """
+    path = Path(path)
+    solutions = []
+    for i, model in enumerate(_validated(SolutionsFile, path, read_text(path)).solutions):
+        fields = {name: getattr(model, name) for name in SolutionModel.model_fields}
+        if model.instance is not None:
+            where = f"{path}, solutions[{i}].instance"
+            fields["instance"] = _instance(model.instance, where)
+        solutions.append(StoredSolution(**fields))
+    return solutions
+
+
+def write_json_instances(instance: Instance, path: str | Path) -> None:
+    """Write a batch; it reads back the same to the last bit, padding aside.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    data = [instance_to_dict(one) for one in unbatch(instance)]
+    _write(Path(path), {"format": "nco-instances", "version": VERSION, "instances": data})
+
+
+def write_json_solutions(solutions: list[Solution], path: str | Path) -> None:
+    """Write solutions with their instances, so that the file can be verified by itself.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    data = [solution_to_dict(solution) for solution in solutions]
+    _write(Path(path), {"format": "nco-solutions", "version": VERSION, "solutions": data})
+
+
+def instance_to_dict(one: Instance) -> dict[str, Any]:
+    """The JSON form of one instance without padding; see `InstanceModel`."""
+    data: dict[str, Any] = {"dtype": str(one.dtype).removeprefix("torch.")}
+    for name in FIELDS:
+        value = getattr(one, name)
+        if name != "valid" and value is not None:
+            data[name] = _plain(value[0].tolist())
+    data["rounding"] = Rounding(data["rounding"]).name
+    if data["num_vehicles"] == UNLIMITED:
+        data["num_vehicles"] = "inf"
+    return data
+
+
+def solution_to_dict(solution: Solution) -> dict[str, Any]:
+    """The JSON form of one solution; see `SolutionModel`."""
+    names = [name for name in SolutionModel.model_fields if name != "instance"]
+    data = {name: _plain(getattr(solution, name)) for name in names}
+    return data | {"instance": instance_to_dict(unbatch(solution.instance)[0])}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return "inf" if value == math.inf else value
+
+
+def _write(path: Path, data: dict[str, Any]) -> None:
+    write_text(path, json.dumps(data, allow_nan=False) + "\n")
+
+
+def _validated(schema: type[_Model], path: Path, text: str) -> _Model:
+    def refuse(word: str) -> None:
+        raise InputError(f'{path}: {word} is not JSON; accepted: finite numbers, or "inf"')
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        data = dict(pairs)
+        if len(data) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"{path}: {twice!r} is given twice; accepted: every field once")
+        return data
+
+    try:
+        data = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}, line {error.lineno}, column {error.colno}: no JSON ({error.msg}); the file "
+            "may be cut short"
+        ) from error
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the whole"
+        more = f" ({error.error_count()} errors in all)" if error.error_count() > 1 else ""
+        raise InputError(
+            f"{path}: {place} is {str(first['input'])[:60]}; accepted: {first['msg']}{more}"
+        ) from error
+
+
+def _instance(model: InstanceModel, where: str) -> Instance:
+    fields = {name: getattr(model, name) for name in FIELDS if name not in ("valid", "linehaul")}
+    fields["rounding"] = Rounding[model.rounding]
+    fields["demand"] = model.linehaul
+    try:
+        for name in ("coords", "distance", "duration"):
+            if fields[name] is not None:
+                fields[name] = _matrix(name, fields[name], getattr(torch, model.dtype))
+        return Instance.vrp(**fields)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _matrix(name: str, rows: list[Any], dtype: torch.dtype) -> Tensor:
+    try:
+        return torch.tensor(rows, dtype=dtype)
+    except ValueError as error:
+        raise InputError(f"{name} has rows of different lengths: {error}") from error
