@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +19,13 @@ class MissingExtraError(InputError):
     """A solver's package is not installed; the message names the extra to install."""
 
 
+class SolveFailed(RuntimeError):  # noqa: N818 - what happened, as in `subprocess`
+    """A solver found no feasible solution, or its process overran its limit or died.
+
+    The message names the solver. The input may be right: the command line exits with code 1.
+    """
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a solver may spend on one instance.
@@ -27,7 +35,7 @@ class Budget:
         iterations: of the solver's own kind, for runs that repeat exactly; None is no limit.
 
     Raises:
-        InputError: a limit is not above 0.
+        InputError: a limit is not a finite number above 0.
     """
 
     time_limit: float | None = None
@@ -36,7 +44,7 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("time_limit", "iterations"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise InputError(f"{name} is {value}; accepted: a number above 0, or none")
 
 
@@ -51,8 +59,18 @@ class Solver(Protocol):
     def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
         """One solution for each instance of the batch, costed by our own checker.
 
+        The seed is used for each instance alike, so an instance's solution does not depend on
+        its place in the batch.
+
         Raises:
             UnsupportedError: the instance has an attribute that the solver cannot express.
             InputError: the budget is not one that the solver can keep.
+            SolveFailed: no feasible solution was found, or the solver's process overran or died.
         """
         ...
+
+
+def require_limit(solver: str, budget: Budget) -> None:
+    """Refuse a budget without any limit, for solvers that would never stop."""
+    if budget.time_limit is None and budget.iterations is None:
+        raise InputError(f"{solver} needs a time limit or an iteration limit; neither is given")

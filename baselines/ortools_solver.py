@@ -1,0 +1,271 @@
+"""OR-Tools' routing library: constraint programming with local search (guided by default).
+
+For the Python interface of OR-Tools 9.15, which has no seed and holds the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ortools.constraint_solver import pywrapcp, routing_enums_pb2
+
+from nco.baselines.attributes import Attribute, attributes, fleet, refuse_unsupported
+from nco.baselines.scaling import NO_LIMIT, Scaled, scale_instance
+from nco.baselines.solver import Budget, require_limit
+from nco.baselines.workers import Routes, Search, solve_in_workers
+from nco.data.errors import InputError
+from nco.data.instance import Instance, unbatch
+from nco.data.solution import Solution
+
+SUPPORTED = frozenset(Attribute)
+
+FIRST_SOLUTION_STRATEGIES = (
+    "automatic",
+    "path_cheapest_arc",
+    "savings",
+    "parallel_cheapest_insertion",
+    "christofides",
+)
+METAHEURISTICS = (
+    "guided_local_search",
+    "simulated_annealing",
+    "tabu_search",
+    "greedy_descent",
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One instance in integers, with what `Scaled` leaves out."""
+
+    scaled: Scaled
+    num_depots: int
+    num_vehicles: int
+    """For each depot."""
+    fleet: int
+    """Over all depots."""
+    open_route: bool
+    mixed: bool
+    first_solution_strategy: str
+    metaheuristic: str
+
+
+@dataclass(frozen=True)
+class ORToolsSolver:
+    """OR-Tools routing.
+
+    An iteration limit is its solution limit, and repeats exactly. OR-Tools takes no seed.
+
+    Args:
+        first_solution_strategy: one of `FIRST_SOLUTION_STRATEGIES`.
+        metaheuristic: one of `METAHEURISTICS`.
+        num_workers: processes that work on instances of a batch at the same time.
+
+    Raises:
+        InputError: an unknown strategy or metaheuristic.
+    """
+
+    first_solution_strategy: str = "automatic"
+    metaheuristic: str = "guided_local_search"
+    num_workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name, accepted in (
+            ("first_solution_strategy", FIRST_SOLUTION_STRATEGIES),
+            ("metaheuristic", METAHEURISTICS),
+        ):
+            if getattr(self, name) not in accepted:
+                raise InputError(
+                    f"{name} is {getattr(self, name)!r}; accepted: {', '.join(accepted)}"
+                )
+
+    @property
+    def name(self) -> str:
+        return "ortools"
+
+    def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
+        """See `nco.baselines.solver.Solver`; the trace holds each new best solution."""
+        require_limit(self.name, budget)
+        for single in unbatch(instance):
+            refuse_unsupported(self.name, single, supported(single))
+        return solve_in_workers(
+            self.name,
+            instance,
+            budget,
+            seed,
+            prepare=self._prepare,
+            search=_search,
+            num_workers=self.num_workers,
+        )
+
+    def _prepare(self, instance: Instance) -> Problem:
+        scaled = scale_instance(instance)
+        depots = int(instance.num_depots)
+        return Problem(
+            scaled=scaled,
+            num_depots=depots,
+            num_vehicles=_vehicles(instance, scaled) if depots else 1,
+            fleet=fleet(instance),
+            open_route=bool(instance.open_route),
+            mixed=bool(instance.mixed_backhaul),
+            first_solution_strategy=self.first_solution_strategy,
+            metaheuristic=self.metaheuristic,
+        )
+
+
+def supported(instance: Instance) -> frozenset[Attribute]:
+    """What can be expressed: a classical backhaul that also has a delivery cannot."""
+    return SUPPORTED if bool(instance.mixed_backhaul) else SUPPORTED - {Attribute.BOTH_LOADS}
+
+
+def _vehicles(instance: Instance, scaled: Scaled) -> int:
+    """Vehicles for each depot: enough for an optimal solution, few enough for a small model.
+
+    In a Euclidean CVRP two routes that fit into one vehicle can be joined without loss. So in
+    some optimal solution any two loads exceed the capacity together, and k routes carry more than
+    k / 2 capacities.
+    """
+    total, limit = int(scaled.linehaul.sum()), fleet(instance)
+    joinable = {Attribute.DEPOT, Attribute.FLEET_LIMIT}
+    euclidean = instance.distance is None
+    held = attributes(instance)
+    if euclidean and held <= joinable and 0 < scaled.capacity < NO_LIMIT:
+        return min(limit, max(1, 2 * total // scaled.capacity + 1))
+    return limit
+
+
+class _Model:
+    """One routing model: nodes, vehicles, and a dimension for each constraint."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.scaled = problem.scaled
+        self.num_nodes = len(problem.scaled.distance)
+        self.tour = problem.num_depots == 0
+        depots = [d for d in range(max(problem.num_depots, 1)) for _ in range(problem.num_vehicles)]
+        self.starts = depots
+        self.manager = pywrapcp.RoutingIndexManager(self.num_nodes, len(depots), depots, depots)
+        self.routing = pywrapcp.RoutingModel(self.manager)
+        self.arcs = self._transit(self.scaled.distance)
+        self.routing.SetArcCostEvaluatorOfAllVehicles(self.arcs)
+        if self.tour:
+            return
+        self._add_loads()
+        self._add_time()
+        if self.scaled.distance_limit != NO_LIMIT:
+            self.routing.AddDimension(self.arcs, 0, self.scaled.distance_limit, True, "distance")
+        if problem.fleet < len(depots):
+            self.routing.SetMaximumNumberOfActiveVehicles(problem.fleet)
+
+    def _transit(self, matrix: np.ndarray) -> int:
+        """A registered matrix; an open route has no way back at all."""
+        if self.problem.open_route:
+            matrix = matrix.copy()
+            matrix[:, : self.problem.num_depots] = 0
+        # numpy arrays are not taken
+        return self.routing.RegisterTransitMatrix(matrix.tolist())
+
+    def _unary(self, values: np.ndarray) -> int:
+        return self.routing.RegisterUnaryTransitVector(values.tolist())
+
+    def _add_loads(self) -> None:
+        scaled, routing = self.scaled, self.routing
+        picked = bool(scaled.backhaul.any())
+        if picked and not self.problem.mixed:
+            self._forbid_delivery_after_pickup()
+        if scaled.capacity == NO_LIMIT:
+            return
+        deliveries = self._unary(scaled.linehaul)
+        routing.AddDimension(deliveries, 0, scaled.capacity, True, "delivered")
+        if not picked:
+            return
+        if not self.problem.mixed:
+            pickups = self._unary(scaled.backhaul)
+            routing.AddDimension(pickups, 0, scaled.capacity, True, "picked up")
+            return
+        # the load on board: the vehicle leaves with exactly what it will deliver
+        change = self._unary(scaled.backhaul - scaled.linehaul)
+        routing.AddDimension(change, 0, scaled.capacity, False, "load")
+        load = routing.GetDimensionOrDie("load")
+        delivered = routing.GetDimensionOrDie("delivered")
+        for vehicle in range(routing.vehicles()):
+            routing.solver().Add(
+                load.CumulVar(routing.Start(vehicle)) == delivered.CumulVar(routing.End(vehicle))
+            )
+
+    def _forbid_delivery_after_pickup(self) -> None:
+        before = [self.manager.NodeToIndex(int(n)) for n in np.flatnonzero(self.scaled.linehaul)]
+        for node in np.flatnonzero(self.scaled.backhaul):
+            following = self.routing.NextVar(self.manager.NodeToIndex(int(node)))
+            following.RemoveValues(before)
+
+    def _add_time(self) -> None:
+        scaled, routing = self.scaled, self.routing
+        late = scaled.late
+        closing = late[late != NO_LIMIT]
+        if not len(closing) and not scaled.early.any():
+            return
+        travel = scaled.duration + scaled.service[:, None]
+        # no route can need more: every node is left once, after the last window has opened
+        horizon = int(max(scaled.early.max(), closing.max(initial=0)) + travel.max(1).sum())
+        routing.AddDimension(self._transit(travel), horizon, horizon, False, "time")
+        time = routing.GetDimensionOrDie("time")
+        closes = np.minimum(late, horizon).tolist()
+        opens = scaled.early.tolist()
+        for node in range(self.problem.num_depots, self.num_nodes):
+            time.CumulVar(self.manager.NodeToIndex(node)).SetRange(opens[node], closes[node])
+        for vehicle, depot in enumerate(self.starts):
+            time.CumulVar(routing.Start(vehicle)).SetMin(opens[depot])
+            if not self.problem.open_route:
+                time.CumulVar(routing.End(vehicle)).SetMax(closes[depot])
+
+    def routes(self) -> Routes:
+        """The routes that the solver stands at while it calls back."""
+        routing = self.routing
+        routes, depots = [], []
+        for vehicle, depot in enumerate(self.starts):
+            route: list[int] = []
+            index = routing.NextVar(routing.Start(vehicle)).Value()
+            while not routing.IsEnd(index):
+                route.append(self.manager.IndexToNode(index))
+                index = routing.NextVar(index).Value()
+            if route:
+                routes.append(route)
+                depots.append(depot)
+        if self.tour:
+            return Routes([[0, *(node for route in routes for node in route)]])
+        return Routes(routes, depots)
+
+
+def _search(problem: Problem, search: Search) -> Search:
+    """Runs in a worker process."""
+    model = _Model(problem)
+    routing = model.routing
+    parameters = pywrapcp.DefaultRoutingSearchParameters()
+    parameters.first_solution_strategy = routing_enums_pb2.FirstSolutionStrategy.Value.Value(
+        problem.first_solution_strategy.upper()
+    )
+    parameters.local_search_metaheuristic = routing_enums_pb2.LocalSearchMetaheuristic.Value.Value(
+        problem.metaheuristic.upper()
+    )
+    if search.iterations is not None:
+        parameters.solution_limit = search.iterations
+    best = np.inf
+
+    def note_improvement() -> None:
+        nonlocal best
+        cost = routing.CostVar().Max()
+        if cost < best:
+            best = cost
+            search.improved(model.routes())
+
+    routing.AddAtSolutionCallback(note_improvement)
+    routing.CloseModelWithParameters(parameters)
+    if search.deadline is not None:
+        left = int(1000 * search.seconds_left())
+        if left <= 0:
+            return search
+        parameters.time_limit.FromMilliseconds(left)
+    routing.SolveWithParameters(parameters)
+    return search

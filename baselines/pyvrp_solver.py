@@ -1,0 +1,203 @@
+"""PyVRP: iterated local search (Wouda, Lan and Kool 2024, doi:10.1287/ijoc.2023.0055).
+
+For the interface of PyVRP 0.14, in which coordinates live in locations and visits are activities.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pyvrp
+
+from nco.baselines.attributes import Attribute, fleet, refuse_unsupported
+from nco.baselines.scaling import NO_LIMIT, Scaled, scale_instance
+from nco.baselines.solver import Budget, require_limit
+from nco.baselines.workers import Routes, Search, solve_in_workers
+from nco.data.instance import Instance, unbatch
+from nco.data.solution import Solution
+
+SUPPORTED = frozenset(Attribute) - {Attribute.SHARED_FLEET}
+
+FORBIDDEN = 2**44
+"""Length of an arc that must not be used: PyVRP's own largest value."""
+
+PENALTY_CEILING = 100_000
+"""PyVRP's largest charge for one unit of violation (its PenaltyParams.max_penalty)."""
+
+MAX_SEED = 2**32
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One instance in integers, with what `Scaled` leaves out."""
+
+    scaled: Scaled
+    coords: np.ndarray  # [N, 2]; zeros where there are none
+    num_depots: int
+    num_vehicles: int
+    open_route: bool
+    linehaul_first: bool
+
+
+@dataclass(frozen=True)
+class PyVRPSolver:
+    """PyVRP with its default parameters.
+
+    An iteration limit counts its local search iterations, and repeats exactly. A pickup-only
+    route is allowed with classical backhauls. The checker's rules hold otherwise.
+
+    Args:
+        num_workers: processes that work on instances of a batch at the same time.
+    """
+
+    num_workers: int = 1
+
+    @property
+    def name(self) -> str:
+        return "pyvrp"
+
+    def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
+        """See `nco.baselines.solver.Solver`; the trace holds each new best solution."""
+        require_limit(self.name, budget)
+        for single in unbatch(instance):
+            refuse_unsupported(self.name, single, supported(single))
+        return solve_in_workers(
+            self.name,
+            instance,
+            budget,
+            seed,
+            prepare=_prepare,
+            search=_search,
+            num_workers=self.num_workers,
+        )
+
+
+def supported(instance: Instance) -> frozenset[Attribute]:
+    """What can be expressed: a classical backhaul that also has a delivery cannot."""
+    if bool(instance.mixed_backhaul):
+        return SUPPORTED
+    return SUPPORTED - {Attribute.BOTH_LOADS}
+
+
+def _prepare(instance: Instance) -> Problem:
+    n = instance.num_nodes
+    return Problem(
+        scaled=scale_instance(instance, penalty_ceiling=PENALTY_CEILING),
+        coords=np.zeros((n, 2)) if instance.coords is None else instance.coords[0].numpy(),
+        num_depots=int(instance.num_depots),
+        num_vehicles=fleet(instance),
+        open_route=bool(instance.open_route),
+        linehaul_first=not bool(instance.mixed_backhaul),
+    )
+
+
+class _Stop:
+    """Stops at the deadline, set-up included, or after a number of iterations; used once."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self.iterations = 0
+
+    def __call__(self, best_cost: float) -> bool:
+        limit = self.search.iterations
+        if self.search.seconds_left() <= 0 or (limit is not None and self.iterations >= limit):
+            return True
+        self.iterations += 1
+        return False
+
+
+class _Trace(pyvrp.IteratedLocalSearchCallbacks):
+    """Notes each new best feasible solution."""
+
+    def __init__(self, search: Search, depots: int, tour: bool) -> None:
+        self.search = search
+        self.depots = depots
+        self.tour = tour
+
+    def on_start(self, ils: pyvrp.IteratedLocalSearch) -> None:
+        self.on_best(ils.initial_solution)
+
+    def on_best(self, best: pyvrp.Solution) -> None:
+        # a forbidden arc is no violation to PyVRP, only dear
+        if best.is_feasible() and best.distance_cost() < FORBIDDEN:
+            self.search.improved(self._routes(best))
+
+    def _routes(self, best: pyvrp.Solution) -> Routes:
+        first = 1 if self.tour else self.depots
+        visits = [
+            [first + visit.idx for visit in route if visit.is_client()] for route in best.routes()
+        ]
+        if self.tour:
+            return Routes([[0, *(node for route in visits for node in route)]])
+        return Routes(visits, [route.start_depot() for route in best.routes()])
+
+
+def _search(problem: Problem, search: Search) -> Search:
+    """Runs in a worker process."""
+    # importing pyvrp makes it print to stdout
+    logger = logging.getLogger("pyvrp")
+    logger.handlers.clear()
+    logger.addHandler(logging.NullHandler())
+    tour = problem.num_depots == 0
+    if tour and len(problem.coords) == 1:
+        search.improved(Routes([[0]]))
+        return search
+    callbacks = _Trace(search, problem.num_depots, tour)
+    pyvrp.solve(
+        _problem_data(problem),
+        _Stop(search),
+        seed=search.seed % MAX_SEED,
+        collect_stats=False,
+        display=False,
+        params=pyvrp.SolveParams(
+            ils=pyvrp.IteratedLocalSearchParams(callbacks=callbacks),
+        ),
+    )
+    return search
+
+
+def _problem_data(problem: Problem) -> pyvrp.ProblemData:
+    scaled, n = problem.scaled, len(problem.coords)
+    tour = problem.num_depots == 0
+    depots = max(problem.num_depots, 1)
+    distance, duration = scaled.distance, scaled.duration
+    if problem.linehaul_first:
+        distance = distance.copy()
+        distance[np.ix_(scaled.backhaul > 0, scaled.linehaul > 0)] = FORBIDDEN
+    locations = [pyvrp.Location(float(x), float(y)) for x, y in problem.coords]
+    starts = [
+        pyvrp.Depot(i, tw_early=int(scaled.early[i]), tw_late=int(scaled.late[i]))
+        for i in range(depots)
+    ]
+    ends = list(range(depots))
+    if problem.open_route:
+        # every route ends at a place without distance, time or closing hour
+        distance, duration = (np.pad(matrix, (0, 1)) for matrix in (distance, duration))
+        locations.append(pyvrp.Location(0, 0))
+        starts.append(pyvrp.Depot(n))
+        ends = [depots] * depots
+    loaded = scaled.capacity != NO_LIMIT
+    clients = [
+        pyvrp.Client(
+            i,
+            delivery=[int(scaled.linehaul[i])] if loaded else [],
+            pickup=[int(scaled.backhaul[i])] if loaded else [],
+            service_duration=int(scaled.service[i]),
+            tw_early=int(scaled.early[i]),
+            tw_late=int(scaled.late[i]),
+        )
+        for i in range(depots, n)
+    ]
+    vehicles = [
+        pyvrp.VehicleType(
+            num_available=1 if tour else problem.num_vehicles,
+            capacity=[scaled.capacity] if loaded else [],
+            start_depot=start,
+            end_depot=end,
+            max_distance=scaled.distance_limit,
+        )
+        for start, end in zip(range(depots), ends, strict=True)
+    ]
+    return pyvrp.ProblemData(locations, clients, starts, vehicles, [distance], [duration])

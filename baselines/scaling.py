@@ -1,0 +1,249 @@
+"""The one place where numbers of an instance become the integers that solvers want.
+
+Several solvers truncate floating-point numbers without a word. Here lengths go to the nearest
+integer at a scale chosen from the data; whatever could turn an infeasible route into a feasible
+one is rounded to the safe side (times and loads up, limits down). Data that are integers, or
+decimals with few digits, are kept exactly. Costs are recomputed on the original numbers in any
+case; see `nco.envs.checker`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nco.data.errors import InputError
+from nco.data.instance import Instance, distance_matrix, duration_matrix
+
+NO_LIMIT = int(np.iinfo(np.int64).max)
+"""Stands for an infinite limit; an adapter maps it to its solver's own maximum."""
+
+EXACT_SCALES = (1, 10, 100, 1000, 10_000)
+"""Scales tried for data that are integers or decimals."""
+
+RESOLUTION = 10_000
+"""Units that the longest arc has at least, where lengths are not integers or decimals."""
+
+WORST_ERROR = 1e-3
+"""The scale is chosen so that rounding moves no total by more than this part of it."""
+
+ACCEPTED_ERROR = 1e-2
+"""The same where the solver's largest integer forces a smaller scale; beyond it we refuse."""
+
+LOAD_UNITS = 1_000_000
+"""Units of the capacity where loads are not fractions with a small common denominator."""
+
+MAX_DENOMINATOR = 10_000
+"""Loads that are fractions of the capacity are recognised up to this common denominator."""
+
+MAX_TOTAL = 2**52
+"""Sums stay below this, far from the overflow of 64-bit integers."""
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """One instance in integers; arrays are int64, N nodes with depots first."""
+
+    distance: np.ndarray  # [N, N]
+    distance_scale: float
+    """Units per length of the instance."""
+    exact: bool
+    """True if no length was rounded."""
+    distance_limit: int
+    """NO_LIMIT where there is none. With a limit, lengths are rounded up."""
+    duration: np.ndarray  # [N, N]
+    service: np.ndarray  # [N], 0 at depots
+    early: np.ndarray  # [N]
+    late: np.ndarray  # [N], NO_LIMIT where there is none
+    time_scale: float
+    """Units per time of the instance. Without time windows all times are 0."""
+    linehaul: np.ndarray  # [N]
+    backhaul: np.ndarray  # [N]
+    capacity: int
+    """NO_LIMIT where there is none; loads are then 1 where there is any."""
+    load_scale: float
+    """Units per load of the instance."""
+
+
+def scale_instance(
+    instance: Instance, *, max_length: int = 2**40, penalty_ceiling: int | None = None
+) -> Scaled:
+    """The instance (B = 1, without padding) in integers.
+
+    Args:
+        max_length: the longest arc that the solver takes, in units.
+        penalty_ceiling: the most that the solver charges for one unit of violated load or time.
+            Loads and times then get a further factor such that this exceeds twice the longest
+            arc; otherwise breaking a constraint can pay (PyVRP: 100,000).
+
+    Raises:
+        InputError: the numbers do not fit, or rounding would be too coarse or close a window.
+    """
+    wide = instance.to(torch.float64)
+    slack = 4 * torch.finfo(instance.dtype).eps
+    distance = distance_matrix(wide)[0].numpy()
+    limit = float(wide.distance_limit)
+    limited = np.isfinite(limit)
+    given = np.append(distance.ravel(), limit if limited else 0.0)
+    scale, exact = _length_scale(distance, given, slack, max_length)
+    # a limited route must not get shorter by rounding
+    units = _up(distance * scale, slack) if limited else _nearest(distance * scale)
+    longest = int(units.max())
+    _refuse_overflow("distance", longest * len(units))
+    factor = 1
+    if penalty_ceiling is not None:
+        factor = max(1, -(-2 * longest // penalty_ceiling))
+    if limited and factor > 1:
+        raise InputError(
+            f"the longest arc has {longest} units at scale {scale:g}; accepted with a distance "
+            f"limit: at most {penalty_ceiling // 2 if penalty_ceiling else 0}"
+        )
+    linehaul, backhaul, capacity, load_scale = _loads(wide, slack, factor)
+    duration, service, early, late, time_scale = _times(wide, slack, factor)
+    return Scaled(
+        distance=units,
+        distance_scale=scale,
+        exact=exact,
+        distance_limit=int(_down(limit * scale, slack)) if limited else NO_LIMIT,
+        duration=duration,
+        service=service,
+        early=early,
+        late=late,
+        time_scale=time_scale,
+        linehaul=linehaul,
+        backhaul=backhaul,
+        capacity=capacity,
+        load_scale=load_scale,
+    )
+
+
+def scale_loads(instance: Instance) -> tuple[np.ndarray, np.ndarray, int]:
+    """Deliveries and pickups ``[N]`` and the capacity of one instance, in integer units."""
+    slack = 4 * torch.finfo(instance.dtype).eps
+    return _loads(instance.to(torch.float64), slack, 1)[:3]
+
+
+def _nearest(values: np.ndarray) -> np.ndarray:
+    return np.floor(values + 0.5).astype(np.int64)
+
+
+def _up(values: np.ndarray, slack: float) -> np.ndarray:
+    # a value within rounding error of an integer is that integer
+    return np.ceil(values * (1 - slack)).astype(np.int64)
+
+
+def _down(values: np.ndarray | float, slack: float) -> np.ndarray:
+    return np.floor(np.asarray(values) * (1 + slack)).astype(np.int64)
+
+
+def _integral(values: np.ndarray, slack: float) -> bool:
+    return bool(np.all(np.abs(values - np.rint(values)) <= slack * values))
+
+
+def _exact_scale(values: np.ndarray, slack: float, max_length: float) -> int | None:
+    """The smallest scale that makes all values integers."""
+    largest = values.max(initial=0)
+    for scale in EXACT_SCALES:
+        if largest * scale <= max_length and _integral(values * scale, slack):
+            return scale
+    return None
+
+
+def _length_scale(
+    distance: np.ndarray, given: np.ndarray, slack: float, max_length: int
+) -> tuple[float, bool]:
+    scale = _exact_scale(given, slack, max_length)
+    if scale is not None:
+        return float(scale), True
+    longest = float(distance.max())
+    if longest == 0:
+        return RESOLUTION / float(given.max()), False
+    # a tour is at least as long as all arcs to nearest neighbours, and it leaves each arc's end
+    # and comes back; each of its n arcs is rounded by half a unit at most
+    nearest = np.where(np.eye(len(distance), dtype=bool), np.inf, distance).min(1).sum()
+    mean = max(float(nearest), 2 * longest) / len(distance)
+    wanted = max(RESOLUTION / longest, 0.5 / (WORST_ERROR * mean))
+    power = 10.0 ** np.ceil(np.log10(wanted))
+    fitting = min(power, max_length / longest)
+    error = 0.5 / (fitting * mean)
+    if error > ACCEPTED_ERROR:
+        raise InputError(
+            f"lengths up to {longest:g} would be rounded to {max_length} units, an error of up to "
+            f"{100 * error:.2g} % of the total; accepted: {100 * ACCEPTED_ERROR:g} %"
+        )
+    return float(fitting), False
+
+
+def _refuse_overflow(name: str, total: float) -> None:
+    if total > MAX_TOTAL:
+        raise InputError(f"{name} adds up to {total:g} units; accepted: at most {MAX_TOTAL}")
+
+
+def _times(
+    wide: Instance, slack: float, factor: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """Durations, services, earliest and latest starts, and their scale."""
+    early, late = wide.time_window[0].numpy().T
+    closing = np.isfinite(late)
+    n = len(early)
+    if not closing.any() and not early.any():
+        # nothing can be late
+        return np.zeros((n, n), np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.full(
+            n, NO_LIMIT
+        ), 1.0
+    duration = duration_matrix(wide)[0].numpy()
+    service = wide.service_time[0].numpy().copy()
+    service[: int(wide.num_depots)] = 0
+    values = np.concatenate([duration.ravel(), service, early, late[closing]])
+    scale = _exact_scale(values, slack, MAX_TOTAL)
+    if scale is None:
+        longest = float(duration.max()) or float(values.max())
+        scale = 10.0 ** np.ceil(np.log10(RESOLUTION / longest))
+    scale = float(scale * factor)
+    _refuse_overflow("time", float(values.max()) * scale * n)
+    opens = _up(early * scale, slack)
+    closes = np.full(n, NO_LIMIT)
+    closes[closing] = _down(late[closing] * scale, slack)
+    shut = np.flatnonzero(opens > closes)
+    if len(shut):
+        i = int(shut[0])
+        raise InputError(
+            f"time_window of node {i} is [{early[i]:g}, {late[i]:g}], shorter than the rounding "
+            f"to {1 / scale:g}; accepted: wider windows, or decimals with at most 4 digits"
+        )
+    return _up(duration * scale, slack), _up(service * scale, slack), opens, closes, scale
+
+
+def _loads(
+    wide: Instance, slack: float, factor: int
+) -> tuple[np.ndarray, np.ndarray, int, float]:
+    """Deliveries, pickups, the capacity, and their scale."""
+    linehaul, backhaul = wide.linehaul[0].numpy(), wide.backhaul[0].numpy()
+    capacity = float(wide.capacity)
+    if not np.isfinite(capacity):
+        return (linehaul > 0).astype(np.int64), (backhaul > 0).astype(np.int64), NO_LIMIT, 1.0
+    values = np.unique(np.concatenate([linehaul, backhaul, [capacity]]))
+    denominator = _denominator(values[values > 0], slack)
+    # otherwise the capacity becomes an integer, so that a full load still fits
+    scale = LOAD_UNITS / capacity if denominator is None else float(denominator)
+    _refuse_overflow("capacity", capacity * scale * factor)
+    return (
+        _up(linehaul * scale, slack) * factor,
+        _up(backhaul * scale, slack) * factor,
+        int(_down(capacity * scale, slack)) * factor,
+        scale * factor,
+    )
+
+
+def _denominator(values: np.ndarray, slack: float) -> int | None:
+    """The smallest factor that makes all positive values integers."""
+    candidates = np.arange(1, MAX_DENOMINATOR + 1)
+    for value in values:
+        product = value * candidates
+        fits = np.abs(product - np.rint(product)) <= slack * product
+        candidates = candidates[fits]
+        if not len(candidates):
+            return None
+    return int(candidates[0])
