@@ -44,6 +44,10 @@ _SOLUTION_WRITERS: dict[str, Callable[[Solution, Path], None]] = {
     ".json": lambda solution, path: write_json_solutions([solution], path),
     ".geojson": write_geojson,
 }
+INSTANCE_SUFFIXES = tuple(_WRITERS)
+"""What `write` knows."""
+SOLUTION_SUFFIXES = tuple(_SOLUTION_WRITERS)
+"""What `write_solution` knows."""
 
 
 def read(path: str | Path, *, rounding: Rounding | None = None) -> Instance:

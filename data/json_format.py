@@ -140,7 +140,8 @@ def write_json_instances(instance: Instance, path: str | Path) -> None:
         InputError: the file cannot be written.
     """
     data = [instance_to_dict(one) for one in unbatch(instance)]
-    _write(Path(path), {"format": "nco-instances", "version": VERSION, "instances": data})
+    text = _text({"format": "nco-instances", "version": VERSION, "instances": data})
+    write_text(Path(path), text + "\n")
 
 
 def write_json_solutions(solutions: list[Solution], path: str | Path) -> None:
@@ -149,8 +150,13 @@ def write_json_solutions(solutions: list[Solution], path: str | Path) -> None:
     Raises:
         InputError: the file cannot be written.
     """
+    write_text(Path(path), solutions_to_json(solutions) + "\n")
+
+
+def solutions_to_json(solutions: list[Solution]) -> str:
+    """The text that `write_json_solutions` writes."""
     data = [solution_to_dict(solution) for solution in solutions]
-    _write(Path(path), {"format": "nco-solutions", "version": VERSION, "solutions": data})
+    return _text({"format": "nco-solutions", "version": VERSION, "solutions": data})
 
 
 def instance_to_dict(one: Instance) -> dict[str, Any]:
@@ -179,8 +185,8 @@ def _plain(value: Any) -> Any:
     return "inf" if value == math.inf else value
 
 
-def _write(path: Path, data: dict[str, Any]) -> None:
-    write_text(path, json.dumps(data, allow_nan=False) + "\n")
+def _text(data: dict[str, Any]) -> str:
+    return json.dumps(data, allow_nan=False)
 
 
 def _validated(schema: type[_Model], path: Path, text: str) -> _Model:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nco.data.errors import InputError
+from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.data.text_file import write_text
 
@@ -36,10 +37,10 @@ td, th {{ text-align: left; padding: 0.2em 1em 0.2em 0; vertical-align: top; }}<
 """
 
 
-def require_drawable(solution: Solution) -> None:
-    """Raise `InputError` where the instance has no coordinates to draw."""
-    if solution.instance.coords is None:
-        raise InputError("the instance has no coords, so it cannot be drawn; accepted: coords")
+def require_drawable(instance: Instance, name: str) -> None:
+    """Raise `InputError`, with the name, where the instance has no coordinates to draw."""
+    if instance.coords is None:
+        raise InputError(f"{name} has no coords, so it cannot be drawn; accepted: coords")
 
 
 def draw(solution: Solution, axes: Axes) -> None:
@@ -50,8 +51,8 @@ def draw(solution: Solution, axes: Axes) -> None:
     Raises:
         InputError: the instance has no coordinates.
     """
-    require_drawable(solution)
     instance = solution.instance
+    require_drawable(instance, "the instance")
     assert instance.coords is not None
     points: list[list[float]] = instance.coords[0].tolist()
     num_depots, is_open = int(instance.num_depots[0]), bool(instance.open_route[0])
@@ -141,7 +142,7 @@ def write_plot(solution: Solution, path: Path) -> None:
         raise InputError(
             f"plot {path} has suffix {path.suffix!r}; accepted: {', '.join(PLOT_SUFFIXES)}"
         )
-    require_drawable(solution)
+    require_drawable(solution.instance, f"the instance of {path}")
     if path.suffix == ".html":
         write_text(path, html_page(solution, path.stem))
         return

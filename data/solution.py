@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from nco.data.instance import Instance
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 
 @dataclass(frozen=True)
@@ -32,3 +37,31 @@ class Solution:
     solver: str
     trace: list[tuple[float, float]] = field(default_factory=list)
     """(seconds, cost) of each improvement, for solvers that tell; may be empty."""
+
+    # The three below hand the solution to modules that know it, hence the imports on use.
+
+    def plot(self) -> matplotlib.figure.Figure:
+        """A drawing: a colour for each route, squares for depots, the cost in the title.
+
+        Raises:
+            InputError: the instance has no coordinates.
+        """
+        from nco.data.plot import figure
+
+        return figure(self)
+
+    def to_json(self) -> str:
+        """The solution with its instance, as `nco.data.json_format` describes it."""
+        from nco.data.json_format import solutions_to_json
+
+        return solutions_to_json([self])
+
+    def to_geojson(self) -> str:
+        """Routes and nodes as GeoJSON, for maps.
+
+        Raises:
+            InputError: the instance has no coordinates.
+        """
+        from nco.data.geojson import solution_to_geojson
+
+        return json.dumps(solution_to_geojson(self), allow_nan=False)

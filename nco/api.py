@@ -1,0 +1,128 @@
+"""The calls that Python users make: fresh instances, and solving with any solver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from nco.baselines.solver import Budget, Solver
+from nco.data.errors import InputError
+from nco.data.generators import generate as generate_with
+from nco.data.instance import Instance
+from nco.data.solution import Solution
+
+CARD = "card.json"
+"""What makes a folder a model."""
+
+
+def generate(
+    problem: str,
+    num_customers: int,
+    batch: int = 1,
+    seed: int = 0,
+    distribution: str = "uniform",
+) -> Instance:
+    """A batch of fresh instances; the same arguments give the same instances.
+
+    Args:
+        problem: its name in the literature, in lower case: ``tsp``, ``cvrp``, ...
+        num_customers: without depots; for a TSP, all nodes.
+        batch: how many instances.
+        seed: of the generator.
+        distribution: of the customers' places, see `nco.data.generators.generate`.
+
+    Raises:
+        InputError: a name is unknown or a number out of range.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return generate_with(
+        problem,
+        num_customers=num_customers,
+        batch=batch,
+        generator=generator,
+        distribution=distribution,
+    )
+
+
+def solver_by_name(
+    name: str | Path, *, samples: int | None = None, augment: Literal[1, 8] | None = None
+) -> Solver:
+    """The solver of this name: a classical one, a shipped model, or the folder of a model.
+
+    Args:
+        samples: trajectories that a model draws for each instance; None is greedy.
+        augment: 8 lets a model see each instance in its eight symmetric positions.
+
+    Raises:
+        InputError: there is no such solver or model; a classical solver is given samples or
+            augment; what the solver needs is not installed.
+    """
+    from nco.solver_config import SOLVER_NAMES, solver_from_name
+
+    text = str(name)
+    if text in SOLVER_NAMES:
+        for option, value in (("samples", samples), ("augment", augment)):
+            if value is not None:
+                raise InputError(
+                    f"{option} is {value}, but {text} is no model; accepted: no {option}"
+                )
+        return solver_from_name(text)
+    from nco.neural_solver import load, shipped_models
+
+    if (Path(text) / CARD).is_file() or text in [model.name for model in shipped_models()]:
+        return load(text, samples=samples, augment=augment or 1)
+    models = ", ".join(model.name for model in shipped_models()) or "none"
+    raise InputError(
+        f"solver {text!r} is unknown; accepted: {', '.join(SOLVER_NAMES)}, a shipped model "
+        f"({models}), or the folder of a model, with {CARD} in it"
+    )
+
+
+def solve(
+    instance: Instance,
+    *,
+    solver: str | Path | Solver,
+    time_limit: float | None = None,
+    iterations: int | None = None,
+    seed: int = 0,
+    samples: int | None = None,
+    augment: Literal[1, 8] | None = None,
+    progress: bool = True,
+) -> list[Solution]:
+    """One solution for each instance of the batch, costed and judged by our own checker.
+
+    Args:
+        solver: a name, the folder of a model, or any `Solver`.
+        time_limit: wall seconds for each instance, set-up included.
+        iterations: of the solver's own kind, instead of or beside the time limit.
+        seed: the same seed gives the same answer, where no time limit ends the search.
+        samples, augment: of a model named by ``solver``, see `solver_by_name`.
+        progress: show what is going on, on standard error.
+
+    Raises:
+        InputError: an argument is out of range, the solver is unknown, or it cannot express an
+            attribute of the instance.
+        SolveFailed: the solver found no feasible solution, or its process died.
+    """
+    budget = Budget(time_limit=time_limit, iterations=iterations)
+    if isinstance(solver, str | Path):
+        found = solver_by_name(solver, samples=samples, augment=augment)
+    elif samples is not None or augment is not None:
+        raise InputError("samples and augment belong to a solver given by name; this is an object")
+    else:
+        found = solver
+    if not progress:
+        return found.solve(instance, budget, seed)
+    return _solve_visibly(found, instance, budget, seed)
+
+
+def _solve_visibly(solver: Solver, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
+    """As ``solver.solve``, in one call as well: a split batch might draw other samples."""
+    from rich.console import Console
+
+    count = instance.batch_size[0]
+    told = f"{solver.name}: {count} instance" + ("" if count == 1 else "s")
+    with Console(stderr=True).status(told):
+        return solver.solve(instance, budget, seed)
