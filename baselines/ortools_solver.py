@@ -261,11 +261,12 @@ def _search(problem: Problem, search: Search) -> Search:
             search.improved(model.routes())
 
     routing.AddAtSolutionCallback(note_improvement)
-    routing.CloseModelWithParameters(parameters)
-    if search.deadline is not None:
-        left = int(1000 * search.seconds_left())
-        if left <= 0:
-            return search
-        parameters.time_limit.FromMilliseconds(left)
-    routing.SolveWithParameters(parameters)
+    # closing the model takes time too, so the limit is set again after it
+    for spend in (routing.CloseModelWithParameters, routing.SolveWithParameters):
+        if search.deadline is not None:
+            milliseconds = int(1000 * search.seconds_left())
+            if milliseconds <= 0:
+                break
+            parameters.time_limit.FromMilliseconds(milliseconds)
+        spend(parameters)
     return search
