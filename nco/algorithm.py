@@ -1,0 +1,194 @@
+"""What every training algorithm shares: data, optimiser, validation, one loss from two passes.
+
+An algorithm is one final class in a file of its own; it says which trajectories to build and what
+each is compared with (its advantage). Randomness is a function of (seed, rank, batch), so a run
+that is resumed goes on as if it had not stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from nco.build import build_env, build_policy
+from nco.data.generators import generate
+from nco.data.instance import Instance
+from nco.decode import decode
+from nco.envs.environment import Environment
+from nco.likelihood import policy_gradient
+from nco.models.policy import Encoding, Policy
+from nco.rollout import Trajectory
+from nco.train_config import (
+    ConstantSchedule,
+    MultiStepSchedule,
+    ScheduleConfig,
+    TrainConfig,
+    WarmupDecaySchedule,
+)
+
+STREAMS = {"instances": 0, "actions": 1, "evaluation": 2, "weights": 3}
+"""What randomness is drawn for; each has numbers of its own."""
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Fixed instances with the costs of a reference solver, where there is one."""
+
+    instance: Instance
+    reference: Float[Tensor, "instance"] | None
+
+
+def stream_seed(seed: int, stream: str, rank: int, index: int) -> int:
+    """A seed for one purpose of one batch of one process; distinct for all of them."""
+    mixed = seed
+    for part in (STREAMS[stream], rank, index):
+        # splitmix64's finaliser (Steele, Lea and Flood 2014), modulo 2^63
+        mixed = (mixed + 0x9E3779B97F4A7C15 * (part + 1)) % 2**64
+        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) % 2**64
+        mixed ^= mixed >> 31
+    return mixed % 2**63
+
+
+def learning_rate_factor(schedule: ScheduleConfig, step: int, epoch: int, total: int) -> float:
+    """What the base rate is multiplied by at an optimiser step of ``total``."""
+    match schedule:
+        case ConstantSchedule():
+            return 1.0
+        case MultiStepSchedule():
+            return schedule.factor ** sum(epoch >= e for e in schedule.epochs)
+        case WarmupDecaySchedule():
+            done = step / total
+            if done < schedule.warmup:
+                return (step + 1) / math.ceil(schedule.warmup * total)
+            return min(1.0, (1 - done) / schedule.decay)
+
+
+class Algorithm(pl.LightningModule, ABC):
+    """Policy-gradient training: a rollout without gradients, then one scoring pass."""
+
+    def __init__(self, config: TrainConfig, validation: ValidationSet) -> None:
+        super().__init__()
+        self.config = config
+        self.env: Environment = build_env(config.problem)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream_seed(config.seed, "weights", 0, 0) % 2**32)
+            self.policy: Policy = build_policy(config.policy, self.env)
+        self.validation = validation
+        self.instances_seen = 0
+        self._clock = time.perf_counter()
+
+    @abstractmethod
+    def rollout(self, instance: Instance, generator: torch.Generator) -> tuple[Trajectory, Encoding]:
+        """Trajectories of a batch, with the encoding (with gradients) that they came from."""
+
+    @abstractmethod
+    def advantage(
+        self, instance: Instance, trajectory: Trajectory
+    ) -> Float[Tensor, "batch trajectory"]:
+        """How much cheaper than expected each trajectory is; positive is better."""
+
+    @abstractmethod
+    def extra_loss(self, instance: Instance, trajectory: Trajectory) -> Tensor | None:
+        """A loss besides the policy gradient, e.g. a critic's."""
+
+    def generator(self, stream: str, index: int) -> torch.Generator:
+        """The numbers of one purpose and one batch of this process."""
+        seed = stream_seed(self.config.seed, stream, self.global_rank, index)
+        return torch.Generator(device=self.device).manual_seed(seed)
+
+    def draw(self, batch: int, generator: torch.Generator) -> Instance:
+        """Fresh training instances, on this module's device."""
+        data = self.config.data
+        size = data.num_customers
+        if isinstance(size, tuple):
+            # from the host: shapes must be known there
+            low, high = size
+            seed = generator.initial_seed() % 2**63
+            size = low + seed % (high - low + 1)
+        return generate(
+            self.config.problem,
+            num_customers=size,
+            batch=batch,
+            generator=generator,
+            distribution=data.distribution,
+            capacity=data.capacity,
+        )
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loop = self.config.training
+        index = self.current_epoch * loop.batches_per_epoch + batch_idx
+        instance = self.draw(loop.batch_size, self.generator("instances", index))
+        trajectory, encoding = self.rollout(instance, self.generator("actions", index))
+        advantage = self.advantage(instance, trajectory)
+        # costs are minimised: a positive advantage raises the likelihood
+        weights = -advantage / advantage.numel()
+        loss, _ = policy_gradient(
+            self.policy, self.env, instance, trajectory, weights, encoding=encoding
+        )
+        extra = self.extra_loss(instance, trajectory)
+        self._count(loop.batch_size, trajectory)
+        return loss if extra is None else loss + extra
+
+    def _count(self, batch: int, trajectory: Trajectory) -> None:
+        """Log what the bar and the tables show; nothing is read from the device in between."""
+        self.instances_seen += batch * self.trainer.world_size
+        now = time.perf_counter()
+        self.log("train/cost", trajectory.costs.mean().detach(), prog_bar=True)
+        self.log("train/instances_per_second", batch * self.trainer.world_size
+                 / max(now - self._clock, 1e-9), prog_bar=True)  # fmt: skip
+        self.log("train/instances", float(self.instances_seen))
+        self._clock = now
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        instance = self.validation.instance.to(self.device)
+        costs = decode(
+            self.env, self.policy, instance, augment=self.config.validation.augment
+        ).costs.double()
+        self.log("val/cost", costs.mean(), prog_bar=True, sync_dist=True)
+        reference = self.validation.reference
+        if reference is not None:
+            gap = (costs / reference.to(costs.device) - 1).mean()
+            self.log("val/gap_percent", 100 * gap, prog_bar=True, sync_dist=True)
+        self._clock = time.perf_counter()
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        config = self.config.optimizer
+        loop = self.config.training
+        trained = [p for p in self.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=config.lr, weight_decay=config.weight_decay)
+        per_epoch = math.ceil(loop.batches_per_epoch / loop.accumulate)
+        total = loop.epochs * per_epoch
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: learning_rate_factor(config.schedule, step, step // per_epoch, total),
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def train_dataloader(self) -> DataLoader[int]:
+        """Batch numbers; the instances are drawn on the device, in `training_step`."""
+        return DataLoader(range(self.config.training.batches_per_epoch), batch_size=None)  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> DataLoader[int]:
+        return DataLoader(range(1), batch_size=None)  # type: ignore[arg-type]
+
+    def on_train_epoch_start(self) -> None:
+        self._clock = time.perf_counter()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["instances_seen"] = self.instances_seen
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.instances_seen = checkpoint["instances_seen"]

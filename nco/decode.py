@@ -1,0 +1,150 @@
+"""The best of many trajectories: multi-start, sampling, augmentation, in chunks that fit memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nco.data.errors import InputError
+from nco.data.instance import Instance, replace
+from nco.envs.environment import Environment, unit_coordinates
+from nco.models.policy import Policy
+from nco.rollout import rollout
+from nco.strategies import Greedy, Strategy
+
+CPU_MEMORY = 8e6
+"""Bytes of one step's attention weights on a CPU; more leaves its caches and is slower."""
+GPU_MEMORY = 2e9
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The best trajectory found for each instance."""
+
+    actions: Int[Tensor, "batch step"]
+    costs: Float[Tensor, "batch"]
+
+
+def augmented(instance: Instance, index: int) -> Instance:
+    """What a policy sees under one of the square's 8 symmetries (Kwon et al. 2020, section 4).
+
+    Costs must be computed on the instance itself: matrices and rounding are not transformed.
+
+    Args:
+        index: 0 is the identity; bit 0 reflects x, bit 1 reflects y, bit 2 swaps the axes.
+    """
+    if index == 0:
+        return instance
+    x, y = unit_coordinates(instance).unbind(2)
+    x = 1 - x if index & 1 else x
+    y = 1 - y if index & 2 else y
+    coords = torch.stack((y, x) if index & 4 else (x, y), 2)
+    return replace(instance, {"coords": coords.masked_fill(~instance.valid.unsqueeze(2), 0)})
+
+
+def chunk_instances(instance: Instance, num_trajectories: int, memory: float | None) -> int:
+    """Instances to decode at once, so that a step's attention weights take ``memory`` bytes."""
+    if memory is None:
+        memory = CPU_MEMORY if instance.valid.device.type == "cpu" else GPU_MEMORY
+    heads, width = 8, 4
+    return max(1, int(memory / (num_trajectories * instance.num_nodes * heads * width)))
+
+
+def decode(
+    env: Environment,
+    policy: Policy,
+    instance: Instance,
+    *,
+    strategy: Strategy | None = None,
+    multi_start: bool = True,
+    samples: int = 1,
+    augment: int = 1,
+    generator: torch.Generator | None = None,
+    memory: float | None = None,
+) -> Decoded:
+    """Decode every instance many times and keep the cheapest solution of each.
+
+    Args:
+        strategy: `Greedy` by default.
+        multi_start: one trajectory from every distinct first action, else from the policy's own.
+        samples: trajectories from each start (and each augmentation); more than 1 makes sense
+            only with a strategy that draws.
+        augment: 1, or 8 for the symmetries of the square.
+        generator: for a strategy that draws.
+        memory: bytes that one step's attention weights may take; by default what is fast.
+
+    Raises:
+        InputError: ``augment`` or ``samples`` is not accepted, or the policy cannot see the
+            instance.
+    """
+    if augment not in (1, 8):
+        raise InputError(f"augment is {augment}; accepted: 1 or 8")
+    if samples < 1:
+        raise InputError(f"samples is {samples}; accepted: 1 or more")
+    strategy = strategy or Greedy()
+    per_start = env.num_starts(instance) if multi_start else 1
+    size = chunk_instances(instance, per_start * samples, memory)
+    chosen, costs = [], []
+    for begin in range(0, instance.batch_size[0], size):
+        part = instance[begin : begin + size]
+        best = _decode_chunk(
+            env, policy, part, strategy, per_start if multi_start else None, samples, augment,
+            generator,
+        )  # fmt: skip
+        chosen.append(best.actions)
+        costs.append(best.costs)
+    steps = max(a.shape[1] for a in chosen)
+    return Decoded(torch.cat([_lengthen(a, steps) for a in chosen]), torch.cat(costs))
+
+
+def _lengthen(actions: Int[Tensor, "batch step"], steps: int) -> Int[Tensor, "batch longer"]:
+    """Repeat the last action: a finished trajectory stays where it is."""
+    extra = steps - actions.shape[1]
+    return torch.cat([actions, actions[:, -1:].expand(-1, extra)], 1)
+
+
+def _decode_chunk(
+    env: Environment,
+    policy: Policy,
+    part: Instance,
+    strategy: Strategy,
+    num_starts: int | None,
+    samples: int,
+    augment: int,
+    generator: torch.Generator | None,
+) -> Decoded:
+    count = (num_starts or 1) * samples
+    starts = None if num_starts is None else env.start_actions(part, count)
+    best: Decoded | None = None
+    for index in range(augment):
+        with torch.no_grad():
+            encoding = policy.encode(augmented(part, index))
+        found = rollout(
+            env,
+            policy,
+            part,
+            strategy,
+            num_trajectories=count,
+            starts=starts,
+            generator=generator,
+            encoding=encoding,
+        )
+        cost, which = found.costs.min(1)
+        steps = found.actions.shape[2]
+        actions = found.actions.gather(1, which.view(-1, 1, 1).expand(-1, 1, steps)).squeeze(1)
+        if best is None:
+            best = Decoded(actions, cost)
+            continue
+        longest = max(steps, best.actions.shape[1])
+        better = cost < best.costs
+        best = Decoded(
+            torch.where(
+                better.unsqueeze(1), _lengthen(actions, longest), _lengthen(best.actions, longest)
+            ),
+            torch.where(better, cost, best.costs),
+        )
+    assert best is not None  # augment is at least 1
+    return best

@@ -1,0 +1,100 @@
+"""A trained model on disk: ``model.safetensors`` and ``card.json``, nothing that runs code."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import PositiveInt, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from nco.build import build_env, build_policy
+from nco.config_errors import describe_errors
+from nco.data.errors import InputError
+from nco.models.policy import Policy
+from nco.train_config import PolicyConfig, Problem, Strict
+
+WEIGHTS = "model.safetensors"
+CARD = "card.json"
+SCHEMA_VERSION = 1
+
+
+class TrainedOn(Strict):
+    """The declared training distribution: what counts as inside it."""
+
+    num_customers: PositiveInt | tuple[PositiveInt, PositiveInt]
+    distribution: str
+    instances: int
+    """How many instances the weights have seen."""
+    hardware: str
+    seconds: float
+    """Wall time of the training."""
+
+
+class ModelCard(Strict):
+    """What a model is, what it was trained on, and how it scores."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    problem: Problem
+    policy: PolicyConfig
+    trained_on: TrainedOn
+    metrics: dict[str, float]
+    """Validation figures by name, with ``reference`` saying against what."""
+    reference: str | None = None
+    versions: dict[str, str]
+
+
+def save_model(folder: Path, policy: Policy, card: ModelCard) -> None:
+    """Write a model folder; each file appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.detach().cpu().contiguous() for k, v in policy.state_dict().items()}
+    partial = folder / f"{WEIGHTS}.partial"
+    save_file(weights, partial)
+    os.replace(partial, folder / WEIGHTS)
+    partial = folder / f"{CARD}.partial"
+    partial.write_text(json.dumps(card.model_dump(mode="json"), indent=2) + "\n")
+    os.replace(partial, folder / CARD)
+
+
+def load_card(folder: Path) -> ModelCard:
+    """Read and check a model's card.
+
+    Raises:
+        InputError: the folder holds no model, or its card is not one of ours.
+    """
+    path = folder / CARD
+    if not path.is_file() or not (folder / WEIGHTS).is_file():
+        raise InputError(
+            f"{folder}: no model here; accepted: a folder with {WEIGHTS} and {CARD}, as a training "
+            "run writes it to model/"
+        )
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a JSON file ({error})") from error
+    try:
+        return ModelCard.model_validate(values)
+    except ValidationError as error:
+        lines = describe_errors(ModelCard, values, error)
+        raise InputError(f"{path}: " + "; ".join(lines)) from error
+
+
+def load_model(folder: Path) -> tuple[Policy, ModelCard]:
+    """A trained policy in eval mode, with its card.
+
+    Raises:
+        InputError: the folder holds no model, or weights and card do not fit each other.
+    """
+    card = load_card(folder)
+    policy = build_policy(card.policy, build_env(card.problem))
+    path = folder / WEIGHTS
+    try:
+        policy.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        message = str(error).splitlines()[0]
+        raise InputError(f"{path}: the weights do not fit the card ({message})") from error
+    return policy.eval(), card

@@ -1,0 +1,175 @@
+"""A trained model behind the protocol of every solver."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import final
+
+import torch
+
+from nco.baselines.solver import Budget, UnsupportedError
+from nco.data.errors import InputError
+from nco.data.instance import Instance, unbatch
+from nco.data.solution import Solution
+from nco.decode import decode
+from nco.envs.checker import evaluate, routes_from_actions
+from nco.model_files import CARD, ModelCard, load_card, load_model
+from nco.models.policy import Policy
+from nco.strategies import Greedy, Sampling, Strategy
+
+
+@final
+@dataclass(frozen=True)
+class NeuralSolver:
+    """Decodes a trained policy, many times, and keeps each instance's cheapest solution.
+
+    Args:
+        policy: in eval mode.
+        card: what the policy is.
+        samples: drawn trajectories from each start; None decodes greedily.
+        augment: 1, or 8 for the symmetries of the square.
+        multi_start: one trajectory from every first customer (Kwon et al. 2020).
+        temperature, top_k, top_p: of the draws, as `nco.strategies.Sampling` explains.
+        memory: bytes that one step's attention weights may take.
+    """
+
+    policy: Policy
+    card: ModelCard
+    samples: int | None = None
+    augment: int = 8
+    multi_start: bool = True
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    memory: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's own name."""
+        return self.card.name
+
+    @property
+    def strategy(self) -> Strategy:
+        """Greedy, or sampling where samples are asked for."""
+        if self.samples is None:
+            return Greedy()
+        return Sampling(self.temperature, self.top_k, self.top_p)
+
+    def require(self, instance: Instance) -> None:
+        """Raise where the model cannot see an attribute of the instance."""
+        env = self.policy.env
+        try:
+            env.require(instance)
+            if instance.coords is None:
+                raise InputError("the instance has a matrix and no coordinates")
+        except InputError as error:
+            raise UnsupportedError(
+                f"model {self.name} ({self.card.problem}) does not fit: {error}"
+            ) from error
+
+    def solve(
+        self,
+        instance: Instance,
+        budget: Budget | None = None,
+        seed: int = 0,
+        *,
+        samples: int | None = None,
+        augment: int | None = None,
+    ) -> list[Solution]:
+        """One solution for each instance of the batch, in batches that fit memory.
+
+        Args:
+            instance: of the model's problem, any size; padding allowed.
+            budget: a time limit is refused where the decoding took longer, as nothing shorter
+                would have been complete; iterations mean nothing here and are refused.
+            seed: of the draws; greedy decoding does not use it.
+            samples, augment: override the solver's own for this call.
+
+        Raises:
+            UnsupportedError: the model does not fit the instance's attributes.
+        """
+        budget = budget or Budget()
+        if budget.iterations is not None:
+            raise UnsupportedError(
+                f"model {self.name} has no iterations; give samples and augment instead"
+            )
+        solver = self if samples is None and augment is None else NeuralSolver(
+            self.policy, self.card, self.samples if samples is None else samples,
+            self.augment if augment is None else augment, self.multi_start, self.temperature,
+            self.top_k, self.top_p, self.memory,
+        )  # fmt: skip
+        return solver._solve(instance, seed)
+
+    def _solve(self, instance: Instance, seed: int) -> list[Solution]:
+        self.require(instance)
+        device = next(self.policy.parameters()).device
+        generator = torch.Generator(device=device).manual_seed(seed)
+        start = time.perf_counter()
+        best = decode(
+            self.policy.env,
+            self.policy,
+            instance.to(device),
+            strategy=self.strategy,
+            multi_start=self.multi_start,
+            samples=self.samples or 1,
+            augment=self.augment,
+            generator=generator,
+            memory=self.memory,
+        )
+        actions = best.actions.cpu()
+        seconds = (time.perf_counter() - start) / instance.batch_size[0]
+        solutions = []
+        for i, one in enumerate(unbatch(instance.cpu())):
+            routes, depots = routes_from_actions(one, actions[i])
+            solutions.append(
+                evaluate(one, routes, depots=depots, solver=self.name, seconds=seconds)
+            )
+        return solutions
+
+
+def shipped_models() -> list[ModelCard]:
+    """The cards of the models that come with the package."""
+    return [load_card(folder) for folder in _shipped_folders()]
+
+
+def _shipped_folders() -> list[Path]:
+    root = Path(str(resources.files("nco.models")))
+    return sorted(path.parent for path in root.glob(f"*/{CARD}"))
+
+
+def load(
+    path: str | Path,
+    *,
+    samples: int | None = None,
+    augment: int = 8,
+    multi_start: bool = True,
+    device: str = "cpu",
+) -> NeuralSolver:
+    """A trained model as a solver.
+
+    Args:
+        path: a model folder, a run's folder (its ``model/`` is taken), or a shipped model's name.
+        samples, augment, multi_start: as `NeuralSolver` explains.
+        device: where it runs, e.g. ``cuda``.
+
+    Raises:
+        InputError: there is no such model, or it cannot be read.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        by_name = {f.name: f for f in _shipped_folders()}
+        if str(path) not in by_name:
+            known = ", ".join(by_name) or "none"
+            raise InputError(
+                f"{path}: no such model; accepted: a model folder, or a shipped model ({known})"
+            )
+        folder = by_name[str(path)]
+    if not (folder / CARD).is_file() and (folder / "model" / CARD).is_file():
+        folder = folder / "model"
+    policy, card = load_model(folder)
+    return NeuralSolver(
+        policy.to(device), card, samples=samples, augment=augment, multi_start=multi_start
+    )

@@ -1,0 +1,50 @@
+"""POMO: every start of an instance is compared with the mean over all of them.
+
+Kwon et al. 2020, arXiv:2010.16011, algorithm 1 and equation 3.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nco.algorithm import Algorithm
+from nco.data.instance import Instance
+from nco.models.policy import Encoding
+from nco.rollout import Trajectory, rollout
+from nco.strategies import Sampling
+from nco.train_config import SharedBaselineConfig
+
+
+@final
+class SharedBaseline(Algorithm):
+    """REINFORCE with several trajectories of each instance and their mean as the baseline."""
+
+    def rollout(self, instance: Instance, generator: torch.Generator) -> tuple[Trajectory, Encoding]:
+        settings = self.config.algorithm
+        assert isinstance(settings, SharedBaselineConfig)
+        count = settings.num_starts or self.env.num_starts(instance)
+        encoding = self.policy.encode(instance)
+        trajectory = rollout(
+            self.env,
+            self.policy,
+            instance,
+            Sampling(),
+            num_trajectories=count,
+            starts=self.env.start_actions(instance, count),
+            generator=generator,
+            record=True,
+            encoding=encoding,
+        )
+        return trajectory, encoding
+
+    def advantage(
+        self, instance: Instance, trajectory: Trajectory
+    ) -> Float[Tensor, "batch trajectory"]:
+        return trajectory.costs.mean(1, keepdim=True) - trajectory.costs
+
+    def extra_loss(self, instance: Instance, trajectory: Trajectory) -> Tensor | None:
+        return None

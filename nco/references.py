@@ -1,0 +1,81 @@
+"""Reference costs for validation: solved once, stored with their routes, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nco.baselines.solver import Budget
+from nco.data.errors import InputError
+from nco.data.instance import Instance, unbatch
+from nco.envs.checker import check_routes
+from nco.provenance import solver_version
+from nco.solver_config import build_solver
+from nco.train_config import ReferenceConfig
+
+
+def fingerprint(instance: Instance) -> str:
+    """A checksum of everything that makes the instances what they are."""
+    digest = hashlib.sha256()
+    for name, value in sorted(instance.to_tensordict().items()):
+        if isinstance(value, Tensor):
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def reference_costs(
+    instance: Instance, config: ReferenceConfig, folder: Path, *, seed: int = 0
+) -> tuple[Float[Tensor, "instance"], str]:
+    """The costs of a reference solver, from the store where they are there, and what made them.
+
+    Every cost, stored or new, is recomputed from its routes.
+
+    Args:
+        instance: the validation set.
+        config: solver and budget.
+        folder: of the store; the file's name is a checksum of instances, solver and budget.
+        seed: of the solver.
+
+    Raises:
+        InputError: a stored file is broken or its routes are not feasible.
+    """
+    key = json.dumps(config.model_dump(mode="json"), sort_keys=True) + fingerprint(instance)
+    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+    if not path.is_file():
+        _solve(instance, config, path, seed)
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text())
+        costs = []
+        for one, routes in zip(unbatch(instance), stored["routes"], strict=True):
+            report = check_routes(one, routes)
+            if not report.feasible:
+                raise InputError(f"{path}: a stored route is not feasible: {report.violations[0]}")
+            costs.append(report.cost)
+        return torch.tensor(costs, dtype=torch.float64), str(stored["made_by"])
+    except (json.JSONDecodeError, KeyError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: broken reference file ({error}); delete it") from error
+
+
+def _solve(instance: Instance, config: ReferenceConfig, path: Path, seed: int) -> None:
+    solver = build_solver(config.solver)
+    budget = Budget(time_limit=config.time_limit, iterations=config.iterations)
+    solutions = solver.solve(instance, budget, seed)
+    limit = f"{config.time_limit:g} s" if config.time_limit else f"{config.iterations} iterations"
+    version = solver_version(solver.name)
+    made_by = f"{solver.name} {version or ''}".strip() + f", {limit} an instance, exact lengths"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    content = {"made_by": made_by, "routes": [s.routes for s in solutions],
+               "costs": [s.cost for s in solutions]}  # fmt: skip
+    partial.write_text(json.dumps(content))
+    os.replace(partial, path)

@@ -1,0 +1,76 @@
+"""REINFORCE with a learned critic (Bello et al. 2017, arXiv:1611.09940; Kool et al. 2019)."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nco.algorithm import Algorithm, ValidationSet
+from nco.data.instance import Instance
+from nco.envs.environment import Environment
+from nco.models.layers import Encoder
+from nco.models.policy import Encoding
+from nco.reinforce import sample_one
+from nco.rollout import Trajectory
+from nco.train_config import CriticBaselineConfig, TrainConfig
+
+
+@final
+class Critic(nn.Module):
+    """Estimates an instance's cost: an encoder, the mean over the nodes, two linear layers."""
+
+    def __init__(
+        self, env: Environment, *, dim: int, num_heads: int, num_layers: int, hidden: int
+    ) -> None:
+        super().__init__()
+        self.env = env
+        self.encoder = Encoder(
+            env,
+            dim=dim,
+            num_heads=num_heads,
+            num_layers=num_layers,
+            hidden=4 * dim,
+            norm="batch",
+            output_bias=False,
+        )
+        self.head = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+
+    def forward(self, instance: Instance) -> Float[Tensor, "batch 1"]:
+        features = self.env.node_features(instance)
+        nodes = self.encoder(features)
+        share = features.valid.to(nodes.dtype) / features.valid.sum(1, keepdim=True)
+        return self.head(torch.einsum("bnd,bn->bd", nodes, share)).float()
+
+
+@final
+class CriticBaseline(Algorithm):
+    """Each cost is compared with the critic's estimate, which learns by squared error."""
+
+    def __init__(self, config: TrainConfig, validation: ValidationSet) -> None:
+        super().__init__(config, validation)
+        settings = config.algorithm
+        assert isinstance(settings, CriticBaselineConfig)
+        self.critic = Critic(
+            self.env,
+            dim=config.policy.dim,
+            num_heads=config.policy.num_heads,
+            num_layers=settings.num_layers,
+            hidden=settings.hidden,
+        )
+        self._estimate: Tensor | None = None
+
+    def rollout(self, instance: Instance, generator: torch.Generator) -> tuple[Trajectory, Encoding]:
+        return sample_one(self.env, self.policy, instance, generator)
+
+    def advantage(
+        self, instance: Instance, trajectory: Trajectory
+    ) -> Float[Tensor, "batch trajectory"]:
+        self._estimate = self.critic(instance)
+        return self._estimate.detach() - trajectory.costs
+
+    def extra_loss(self, instance: Instance, trajectory: Trajectory) -> Tensor | None:
+        assert self._estimate is not None  # `advantage` comes first
+        return nn.functional.mse_loss(self._estimate, trajectory.costs)

@@ -1,0 +1,231 @@
+"""What a training run is made of: the strict schema of its YAML file.
+
+The names that choose code are here and in `nco.build`; nowhere else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
+from pydantic import PositiveFloat, PositiveInt, model_validator
+
+from nco.data.generators import InstanceDistribution
+from nco.solver_config import SolverConfig
+
+Problem = Literal["tsp", "cvrp"]
+
+
+class Strict(BaseModel):
+    """Frozen, and refuses keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Strict):
+    """The instances that a run draws, anew for every batch."""
+
+    num_customers: PositiveInt | tuple[PositiveInt, PositiveInt]
+    """Nodes besides the depot (a TSP: all nodes), or the range from which each batch draws."""
+    distribution: InstanceDistribution = "uniform"
+    capacity: PositiveInt | None = None
+    """Of a vehicle; by default the published table's for the number of customers."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DataConfig:
+        if isinstance(self.num_customers, tuple) and self.num_customers[0] > self.num_customers[1]:
+            raise ValueError(f"num_customers {self.num_customers} must be [smallest, largest]")
+        return self
+
+
+class AttentionModelConfig(Strict):
+    """Kool et al. 2019."""
+
+    type: Literal["attention_model"]
+    dim: PositiveInt = 128
+    num_heads: PositiveInt = 8
+    num_layers: PositiveInt = 3
+    hidden: PositiveInt = 512
+    clip: PositiveFloat = 10.0
+
+    @model_validator(mode="after")
+    def _heads(self) -> AttentionModelConfig:
+        _check_heads(self.dim, self.num_heads)
+        return self
+
+
+class POMOConfig(Strict):
+    """The policy of Kwon et al. 2020."""
+
+    type: Literal["pomo"]
+    dim: PositiveInt = 128
+    num_heads: PositiveInt = 8
+    num_layers: PositiveInt = 6
+    hidden: PositiveInt = 512
+    norm: Literal["instance", "batch"] = "instance"
+    clip: PositiveFloat = 10.0
+
+    @model_validator(mode="after")
+    def _heads(self) -> POMOConfig:
+        _check_heads(self.dim, self.num_heads)
+        return self
+
+
+def _check_heads(dim: int, num_heads: int) -> None:
+    if dim % num_heads:
+        raise ValueError(f"dim {dim} must be a multiple of num_heads {num_heads}")
+
+
+PolicyConfig = Annotated[AttentionModelConfig | POMOConfig, Field(discriminator="type")]
+
+
+class SharedBaselineConfig(Strict):
+    """POMO's: the mean over an instance's own trajectories."""
+
+    type: Literal["pomo"]
+    num_starts: PositiveInt | None = None
+    """Trajectories of each instance; by default one from every start."""
+
+    @model_validator(mode="after")
+    def _several(self) -> SharedBaselineConfig:
+        if self.num_starts == 1:
+            raise ValueError("num_starts 1 leaves no other trajectory to compare with; at least 2")
+        return self
+
+
+class RolloutBaselineConfig(Strict):
+    """Kool et al.'s: a frozen copy that decodes greedily, renewed after a paired t-test."""
+
+    type: Literal["reinforce-rollout"]
+    eval_instances: PositiveInt = 10_000
+    significance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    warmup_epochs: NonNegativeInt = 1
+    """Epochs that use the exponential baseline before."""
+    beta: Annotated[float, Field(ge=0, lt=1)] = 0.8
+
+
+class ExponentialBaselineConfig(Strict):
+    """An exponential moving average of the batch's mean cost."""
+
+    type: Literal["reinforce-exponential"]
+    beta: Annotated[float, Field(ge=0, lt=1)] = 0.8
+
+
+class CriticBaselineConfig(Strict):
+    """A learned estimate of the cost."""
+
+    type: Literal["reinforce-critic"]
+    num_layers: PositiveInt = 3
+    hidden: PositiveInt = 128
+
+
+AlgorithmConfig = Annotated[
+    SharedBaselineConfig
+    | RolloutBaselineConfig
+    | ExponentialBaselineConfig
+    | CriticBaselineConfig,
+    Field(discriminator="type"),
+]
+
+
+class ConstantSchedule(Strict):
+    type: Literal["constant"]
+
+
+class MultiStepSchedule(Strict):
+    """The rate is multiplied by ``factor`` at each of these epochs."""
+
+    type: Literal["multistep"]
+    epochs: list[PositiveInt]
+    factor: PositiveFloat = 0.1
+
+
+class WarmupDecaySchedule(Strict):
+    """Linear warm-up, constant, then linear decay to zero, as parts of the whole run."""
+
+    type: Literal["warmup-decay"]
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+ScheduleConfig = Annotated[
+    ConstantSchedule | MultiStepSchedule | WarmupDecaySchedule, Field(discriminator="type")
+]
+
+
+class OptimizerConfig(Strict):
+    """Adam; weight decay is the L2 term of the published settings."""
+
+    lr: PositiveFloat = 1e-4
+    weight_decay: NonNegativeFloat = 0.0
+    schedule: ScheduleConfig = ConstantSchedule(type="constant")
+
+
+class LoopConfig(Strict):
+    """How long and on what a run trains."""
+
+    epochs: PositiveInt
+    batches_per_epoch: PositiveInt
+    """Batches of one process; with several, an epoch has so many times more instances."""
+    batch_size: PositiveInt = 64
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    accumulate: PositiveInt = 1
+    """Batches whose gradients are summed for one step of the optimiser."""
+    gradient_clip: PositiveFloat | None = None
+    """Of the gradient's norm."""
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: PositiveInt = 1
+    nodes: PositiveInt = 1
+    log_every: PositiveInt = 50
+    """Batches between two rows of the log."""
+
+
+class ReferenceConfig(Strict):
+    """The solver that validation measures against; solved once and stored."""
+
+    solver: SolverConfig
+    time_limit: PositiveFloat | None = None
+    """Wall seconds for each instance."""
+    iterations: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> ReferenceConfig:
+        if self.time_limit is None and self.iterations is None:
+            raise ValueError("a reference needs time_limit or iterations")
+        return self
+
+
+class ValidationConfig(Strict):
+    """A fixed set of fresh instances, decoded greedily after every epoch."""
+
+    num_instances: PositiveInt = 256
+    seed: NonNegativeInt = 4321
+    num_customers: PositiveInt | None = None
+    """By default that of the training data, or the middle of its range."""
+    augment: Literal[1, 8] = 1
+    reference: ReferenceConfig | None = None
+    """Without one, no gap is shown."""
+
+
+class TrainConfig(Strict):
+    """A whole run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    problem: Problem
+    seed: NonNegativeInt = 1234
+    data: DataConfig
+    policy: PolicyConfig
+    algorithm: AlgorithmConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: LoopConfig
+    validation: ValidationConfig = ValidationConfig()
+    output: Path = Path("runs")
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainConfig:
+        if self.data.distribution == "x" and self.problem != "cvrp":
+            raise ValueError(f"data.distribution x is for cvrp, the problem is {self.problem}")
+        if self.data.capacity is not None and self.problem == "tsp":
+            raise ValueError("data.capacity is given, and a tsp has no vehicles' capacity")
+        return self

@@ -1,0 +1,277 @@
+"""A training run from its configuration to a model folder; what Lightning needs and no more."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+import warnings
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import lightning as pl
+import torch
+import yaml
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from nco.algorithm import Algorithm, ValidationSet, stream_seed
+from nco.config_files import parse
+from nco.data.errors import InputError
+from nco.data.generators import generate
+from nco.model_files import ModelCard, TrainedOn, save_model
+from nco.pomo_training import SharedBaseline
+from nco.provenance import hardware, versions
+from nco.references import reference_costs
+from nco.reinforce_critic import CriticBaseline
+from nco.reinforce_exponential import ExponentialBaseline
+from nco.reinforce_rollout import RolloutBaseline
+from nco.train_config import (
+    CriticBaselineConfig,
+    ExponentialBaselineConfig,
+    RolloutBaselineConfig,
+    SharedBaselineConfig,
+    TrainConfig,
+)
+
+CONFIG = "config.yaml"
+METRICS = "metrics.csv"
+LAST = "last.ckpt"
+
+
+def build_algorithm(config: TrainConfig, validation: ValidationSet) -> Algorithm:
+    """The Lightning module that a configuration asks for."""
+    match config.algorithm:
+        case SharedBaselineConfig():
+            return SharedBaseline(config, validation)
+        case RolloutBaselineConfig():
+            return RolloutBaseline(config, validation)
+        case ExponentialBaselineConfig():
+            return ExponentialBaseline(config, validation)
+        case CriticBaselineConfig():
+            return CriticBaseline(config, validation)
+
+
+class MetricsFile(Callback):
+    """Appends one row to ``metrics.csv`` after each epoch; a resumed run goes on in the same file.
+
+    Rows of epochs after the checkpoint that a run resumes from are dropped first.
+    """
+
+    COLUMNS = ("epoch", "step", "seconds", "train/instances", "train/cost",
+               "train/instances_per_second", "val/cost", "val/gap_percent")  # fmt: skip
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds = 0.0
+        self._start = time.perf_counter()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start = time.perf_counter()
+        if not trainer.is_global_zero:
+            return
+        kept: list[dict[str, str]] = []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                kept = [r for r in csv.DictReader(file) if int(r["epoch"]) < trainer.current_epoch]
+        if kept:
+            self.seconds = float(kept[-1]["seconds"])
+        partial = self.path.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        os.replace(partial, self.path)
+
+    def total_seconds(self) -> float:
+        """Wall seconds of training, those before a resume included."""
+        return self.seconds + time.perf_counter() - self._start
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        values = {k: v.item() for k, v in trainer.callback_metrics.items() if k in self.COLUMNS}
+        row: dict[str, Any] = values | {
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "seconds": round(self.total_seconds(), 2),
+        }
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.COLUMNS).writerow(row)
+
+
+def validation_set(config: TrainConfig, store: Path) -> tuple[ValidationSet, str | None]:
+    """The fixed instances of a run, their reference costs, and what made those."""
+    size = config.validation.num_customers or config.data.num_customers
+    if isinstance(size, tuple):
+        size = sum(size) // 2
+    instance = generate(
+        config.problem,
+        num_customers=size,
+        batch=config.validation.num_instances,
+        generator=torch.Generator().manual_seed(config.validation.seed),
+        distribution=config.data.distribution,
+        capacity=config.data.capacity,
+    )
+    if config.validation.reference is None:
+        return ValidationSet(instance, None), None
+    costs, made_by = reference_costs(instance, config.validation.reference, store)
+    return ValidationSet(instance, costs), made_by
+
+
+def new_run_folder(config: TrainConfig) -> Path:
+    """``<output>/<name>/<time>``, made now, so that a folder that cannot be written is told early."""
+    folder = config.output / config.name / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(
+            f"output {config.output}: cannot be written ({error.strerror}); give a folder that can"
+        ) from error
+    return folder
+
+
+def stored_config(run: Path) -> TrainConfig:
+    """The configuration of a run that is there already.
+
+    Raises:
+        InputError: the folder is not a run, or has no checkpoint to go on from.
+    """
+    path = run / CONFIG
+    if not path.is_file():
+        raise InputError(f"{run}: not a training run (no {CONFIG}); accepted: runs/<name>/<time>")
+    if not (run / "checkpoints" / LAST).is_file():
+        raise InputError(f"{run}: has no checkpoint yet (checkpoints/{LAST}); start the run anew")
+    return parse(TrainConfig, yaml.safe_load(path.read_text()), str(path))
+
+
+def _differences(ours: dict[str, Any], theirs: dict[str, Any], path: str = "") -> list[str]:
+    found: list[str] = []
+    for key in sorted(ours.keys() | theirs.keys()):
+        a, b = ours.get(key), theirs.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{path}{key}.")
+        elif a != b:
+            found.append(f"{path}{key} ({b} in the run, {a} now)")
+    return found
+
+
+def _require_same(config: TrainConfig, run: Path) -> None:
+    """A resumed run may train longer; whatever else differs would make it another run."""
+    ours, theirs = config.model_dump(mode="json"), stored_config(run).model_dump(mode="json")
+    different = [d for d in _differences(ours, theirs) if not d.startswith(("output ", "training.epochs "))]
+    if different:
+        raise InputError(
+            f"--resume {run}: the configuration is not that of the run: {'; '.join(different)}; "
+            "accepted: the same, or with more training.epochs"
+        )
+
+
+def train(config: TrainConfig, *, resume: Path | None = None, progress: bool = True) -> Path:
+    """Train a policy and write its run folder.
+
+    The folder holds the resolved ``config.yaml``, ``metrics.csv``, TensorBoard events,
+    ``checkpoints/last.ckpt`` and, after every epoch, ``model/`` with the current weights.
+
+    Args:
+        config: the whole run.
+        resume: the folder of a run to go on with, from its last finished epoch.
+        progress: show a progress bar.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        InputError: the output cannot be written, or ``resume`` is not this configuration's run.
+    """
+    if resume is not None:
+        _require_same(config, resume)
+    elif config.training.accelerator == "cuda" and not torch.cuda.is_available():
+        raise InputError("training.accelerator is cuda and no CUDA device is there; accepted: cpu")
+    run = resume or new_run_folder(config)
+    validation, made_by = validation_set(config, config.output / "references")
+    module = build_algorithm(config, validation)
+    metrics = MetricsFile(run / METRICS)
+    saver = ModelSaver(run / "model", config, metrics, made_by)
+    trainer = _trainer(config, run, metrics, saver, progress=progress)
+    if trainer.is_global_zero:
+        values = config.model_dump(mode="json")
+        (run / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False))
+    checkpoint = run / "checkpoints" / LAST if resume is not None else None
+    with warnings.catch_warnings():
+        # the loader only counts batches: workers would have nothing to do
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*number of training batches.*log_every.*")
+        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return run
+
+
+class ModelSaver(Callback):
+    """Writes ``model/`` after every validation, so that an interrupted run leaves a model too."""
+
+    def __init__(
+        self, folder: Path, config: TrainConfig, metrics: MetricsFile, reference: str | None
+    ) -> None:
+        self.folder = folder
+        self.config = config
+        self.metrics = metrics
+        self.reference = reference
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, Algorithm)
+        shown = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        card = ModelCard(
+            name=self.config.name,
+            problem=self.config.problem,
+            policy=self.config.policy,
+            trained_on=TrainedOn(
+                num_customers=self.config.data.num_customers,
+                distribution=self.config.data.distribution,
+                instances=pl_module.instances_seen,
+                hardware=", ".join(f"{k} {v}" for k, v in hardware().items()),
+                seconds=round(self.metrics.total_seconds(), 1),
+            ),
+            metrics=shown,
+            reference=self.reference,
+            versions=versions(),
+        )
+        save_model(self.folder, pl_module.policy, card)
+
+
+def _trainer(
+    config: TrainConfig, run: Path, metrics: MetricsFile, saver: ModelSaver, *, progress: bool
+) -> pl.Trainer:
+    loop = config.training
+    many = loop.devices * loop.nodes > 1
+    callbacks: list[Callback] = [
+        metrics,
+        saver,
+        ModelCheckpoint(run / "checkpoints", save_last=True, save_top_k=0, enable_version_counter=False),
+    ]
+    if progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=1))
+    return pl.Trainer(
+        default_root_dir=run,
+        accelerator=loop.accelerator,
+        devices=loop.devices,
+        num_nodes=loop.nodes,
+        # fork keeps the validation set's costs; spawn would ask for a main-guard of the user
+        strategy="ddp_fork" if many and not torch.cuda.is_available() else "ddp" if many else "auto",
+        precision=loop.precision,
+        max_epochs=loop.epochs,
+        accumulate_grad_batches=loop.accumulate,
+        gradient_clip_val=loop.gradient_clip,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(run, name="", version="tensorboard"),
+        log_every_n_steps=loop.log_every,
+        num_sanity_val_steps=0,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        deterministic=False,
+        use_distributed_sampler=False,
+    )
