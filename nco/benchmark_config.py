@@ -1,0 +1,170 @@
+"""What a benchmark is: suites of instances, solvers with budgets, references."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from nco.baselines.solver import Budget
+from nco.solver_config import SolverConfig
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+"""Names a file or folder as well."""
+DisplayName = Annotated[str, Field(pattern=r"^[^\s|/][^\n|/]*$", max_length=40)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BestKnownReference(_Strict):
+    """The ``.sol`` file beside each instance file, costed anew by our checker."""
+
+    type: Literal["best-known"]
+
+
+class OptimalReference(_Strict):
+    """A JSON file from instance name to cost."""
+
+    type: Literal["optimal"]
+    file: Path
+
+
+class SolverReference(_Strict):
+    """The best feasible cost that one solver of this benchmark found over its seeds."""
+
+    type: Literal["solver"]
+    solver: DisplayName
+
+
+FileReference = Annotated[
+    BestKnownReference | OptimalReference | SolverReference, Field(discriminator="type")
+]
+
+
+class GeneratedSuite(_Strict):
+    """Fresh instances from a seed."""
+
+    type: Literal["generated"]
+    name: Name
+    problem: str
+    num_customers: PositiveInt
+    num_instances: PositiveInt
+    distribution: str = "uniform"
+    protocol: Literal["default", "kool"] = "default"
+    """``kool``: the published test sets of Kool et al. 2019 (seed 1234)."""
+    seed: Seed = 1234
+    reference: SolverReference | None = None
+
+
+class FileSuite(_Strict):
+    """Instances from files."""
+
+    type: Literal["files"]
+    name: Name
+    paths: tuple[str, ...]
+    """Files and glob patterns, relative to the working folder. Empty: the suite is left out."""
+    rounding: Literal["none", "nearest", "ceil", "trunc", "dimacs", "exact"] | None = None
+    """Of Euclidean lengths, where the file does not state it."""
+    reference: FileReference | None = None
+
+
+SuiteConfig = Annotated[GeneratedSuite | FileSuite, Field(discriminator="type")]
+
+
+class BudgetConfig(_Strict):
+    """What a solver may spend on one instance; see `nco.baselines.solver.Budget`."""
+
+    time_limit: PositiveFloat | None = None
+    """Wall seconds, set-up included."""
+    iterations: PositiveInt | None = None
+
+    def build(self) -> Budget:
+        """The budget as solvers take it."""
+        return Budget(time_limit=self.time_limit, iterations=self.iterations)
+
+    def __str__(self) -> str:
+        """As it stands in tables."""
+        parts = [] if self.time_limit is None else [f"{self.time_limit:g} s"]
+        parts += [] if self.iterations is None else [f"{self.iterations} iterations"]
+        return ", ".join(parts) or "none"
+
+
+class SolverEntry(_Strict):
+    """One row of the tables."""
+
+    name: DisplayName
+    solver: SolverConfig
+    budget: BudgetConfig = BudgetConfig()
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
+    suites: tuple[Name, ...] | None = None
+    """Run on these suites only; None is all."""
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Solve each suite in batches of this many as well, to measure throughput; None is not."""
+    timeout: PositiveFloat | None = None
+    """Wall seconds of one call after which the run counts as failed by timeout; for a batch, times
+    its size."""
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> SolverEntry:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)} repeat; accepted: each seed once")
+        return self
+
+
+class BenchmarkConfig(_Strict):
+    """A benchmark: every solver on every instance with each of its seeds."""
+
+    name: Name
+    output: Path | None = None
+    """The result store; None is ``results/<name>``."""
+    suites: tuple[SuiteConfig, ...] = Field(min_length=1)
+    solvers: tuple[SolverEntry, ...] = Field(min_length=1)
+    num_workers: PositiveInt = 1
+    """Processes, each with one thread. 1 runs everything in this process."""
+    seed: Seed = 0
+    """Of the bootstrap."""
+
+    @property
+    def store_folder(self) -> Path:
+        """Where the results go."""
+        return Path("results") / self.name if self.output is None else self.output
+
+    def entry(self, name: str) -> SolverEntry:
+        """The solver of this display name."""
+        return next(e for e in self.solvers if e.name == name)
+
+    def entries(self, suite: str) -> list[SolverEntry]:
+        """The solvers that run on a suite, in the order given."""
+        return [e for e in self.solvers if e.suites is None or suite in e.suites]
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> BenchmarkConfig:
+        suites = [s.name for s in self.suites]
+        solvers = [s.name for s in self.solvers]
+        for kind, names in (("suites", suites), ("solvers", solvers)):
+            if len({n.lower() for n in names}) < len(names):
+                raise ValueError(f"names of {kind} repeat: {', '.join(names)}; accepted: each once")
+        for entry in self.solvers:
+            for suite in entry.suites or ():
+                if suite not in suites:
+                    raise ValueError(
+                        f"solver {entry.name!r} names suite {suite!r}; accepted: "
+                        f"{', '.join(suites)}"
+                    )
+        for suite in self.suites:
+            self._check_reference(suite)
+        return self
+
+    def _check_reference(self, suite: GeneratedSuite | FileSuite) -> None:
+        if not isinstance(suite.reference, SolverReference):
+            return
+        accepted = [e.name for e in self.entries(suite.name)]
+        if suite.reference.solver not in accepted:
+            raise ValueError(
+                f"reference of suite {suite.name!r} is solver {suite.reference.solver!r}; "
+                f"accepted: a solver that runs on it, {', '.join(accepted)}"
+            )

@@ -1,0 +1,155 @@
+"""From the suites of a configuration to instances with their references."""
+
+from __future__ import annotations
+
+import glob
+import json
+import math
+from pathlib import Path
+from typing import get_args
+
+from nco.api import generate
+from nco.benchmark_config import (
+    BenchmarkConfig,
+    BestKnownReference,
+    FileSuite,
+    GeneratedSuite,
+    OptimalReference,
+)
+from nco.data.errors import InputError
+from nco.data.files import read
+from nco.data.instance import Instance, Rounding, unbatch
+from nco.data.kool import KoolProblem, kool_instances
+from nco.data.solution_files import read_sol
+from nco.data.text_file import read_text
+from nco.envs.checker import check_routes
+from nco.store import NewInstance, Reference
+
+
+def new_instances(config: BenchmarkConfig) -> list[NewInstance]:
+    """The instances of every suite, generated or read.
+
+    Raises:
+        InputError: a file or reference is missing or wrong, a generator does not know what is
+            asked of it, or there is no instance at all.
+    """
+    found = []
+    for suite in config.suites:
+        found += _generated(suite) if isinstance(suite, GeneratedSuite) else _from_files(suite)
+    if not found:
+        raise InputError(f"benchmark {config.name!r} has no instance; accepted: at least one")
+    return found
+
+
+def _generated(suite: GeneratedSuite) -> list[NewInstance]:
+    size, count = suite.num_customers, suite.num_instances
+    if suite.protocol == "kool":
+        batch = _kool(suite)
+        source = f"published test set of Kool et al. 2019, {suite.problem}{size}, seed {suite.seed}"
+    else:
+        batch = generate(suite.problem, size, count, suite.seed, suite.distribution)
+        source = f"generated, {suite.problem}{size} {suite.distribution}, seed {suite.seed}"
+    digits = len(str(count - 1))
+    return [
+        NewInstance(suite.name, f"{index:0{digits}d}", one, f"{source}, instance {index}", None)
+        for index, one in enumerate(unbatch(batch))
+    ]
+
+
+def _kool(suite: GeneratedSuite) -> Instance:
+    problem = next((name for name in get_args(KoolProblem) if name == suite.problem), None)
+    if problem is None or suite.distribution != "uniform":
+        raise InputError(
+            f"suite {suite.name!r} asks for {suite.problem} {suite.distribution} by the protocol "
+            f"kool; accepted: {', '.join(get_args(KoolProblem))}, uniform"
+        )
+    return kool_instances(problem, suite.num_customers, suite.num_instances, suite.seed)
+
+
+def _from_files(suite: FileSuite) -> list[NewInstance]:
+    rounding = None if suite.rounding is None else Rounding[suite.rounding.upper()]
+    optima = _optima(suite)
+    found: list[NewInstance] = []
+    for path in _files(suite):
+        singles = unbatch(read(path, rounding=rounding))
+        for index, one in enumerate(singles):
+            name = path.stem if len(singles) == 1 else f"{path.stem}-{index}"
+            reference = _reference(suite, path, name, one, optima)
+            found.append(NewInstance(suite.name, name, one, path.name, reference))
+    names = [new.name.lower() for new in found]
+    for new in found:
+        if names.count(new.name.lower()) > 1:
+            raise InputError(
+                f"suite {suite.name!r} has several instances called {new.name}; accepted: each "
+                "file name once in a suite"
+            )
+    return found
+
+
+def _files(suite: FileSuite) -> list[Path]:
+    paths: list[Path] = []
+    for pattern in suite.paths:
+        # a name with brackets in it is a name where there is such a file
+        matches = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern))
+        if not matches:
+            raise InputError(
+                f"suite {suite.name!r}: no file fits {pattern!r}; accepted: a file or a pattern, "
+                f"relative to {Path.cwd()}"
+            )
+        paths += [Path(match) for match in matches]
+    return paths
+
+
+def _optima(suite: FileSuite) -> dict[str, float]:
+    if not isinstance(suite.reference, OptimalReference) or not suite.paths:
+        return {}
+    path = suite.reference.file
+    accepted = 'accepted: {"instance name": cost, ...}'
+    try:
+        data = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: no JSON ({error.msg}); {accepted}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path} holds a {type(data).__name__}; {accepted}")
+    for name, cost in data.items():
+        if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 < cost < math.inf:
+            raise InputError(f"{path}: {name} is {cost!r}; accepted: a number above 0")
+    return data
+
+
+def _reference(
+    suite: FileSuite, path: Path, name: str, instance: Instance, optima: dict[str, float]
+) -> Reference | None:
+    if isinstance(suite.reference, OptimalReference):
+        if name not in optima:
+            raise InputError(
+                f"{suite.reference.file} has no optimum of {name}; accepted: one for each instance "
+                f"of suite {suite.name!r}"
+            )
+        return Reference(source=f"optimal costs of {suite.reference.file.name}", cost=optima[name])
+    if isinstance(suite.reference, BestKnownReference):
+        return _best_known(path.with_suffix(".sol"), instance)
+    return None
+
+
+def _best_known(path: Path, instance: Instance) -> Reference:
+    """The cost of the routes by our checker; the file must claim the same.
+
+    A difference means another rounding or objective, and a gap to it would be false.
+    """
+    if not path.is_file():
+        raise InputError(f"best-known solution {path} does not exist; accepted: one beside each file")
+    stored = read_sol(path)
+    report = check_routes(instance, stored.routes)
+    if not report.feasible:
+        raise InputError(f"best-known solution {path} is infeasible: {'; '.join(report.violations)}")
+    if stored.cost is None or not math.isclose(stored.cost, report.cost, rel_tol=1e-6):
+        raise InputError(
+            f"best-known solution {path} claims cost {stored.cost}, its routes cost {report.cost}; "
+            "accepted: a file of the same objective and rounding"
+        )
+    return Reference(
+        source="best-known solutions beside the files, costed anew",
+        cost=report.cost,
+        routes=stored.routes,
+    )

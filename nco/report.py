@@ -1,0 +1,189 @@
+"""The report of a result store: Markdown, and one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+from nco.data.errors import InputError
+from nco.data.text_file import write_text
+from nco.provenance import utc_now
+from nco.report_page import (
+    Block,
+    Details,
+    Heading,
+    Items,
+    Notice,
+    Picture,
+    Table,
+    Text,
+    html_page,
+    markdown_page,
+)
+from nco.report_plots import gap_strips, over_time, route_panels
+from nco.report_tables import (
+    comparison_table,
+    failure_table,
+    instance_table,
+    provenance_table,
+    summary_table,
+)
+from nco.store import Record, Store, open_store
+from nco.summary import SuiteSummary, summarise
+
+MARKDOWN, HTML, PICTURES = "report.md", "report.html", "report-plots"
+MAX_INSTANCE_ROWS = 25
+
+READING = (
+    "Every cost is recomputed from the stored routes by a checker of its own, in float64; no "
+    "solver's own figure is shown. `nco verify` repeats this.",
+    "Gap: the mean over the instances of cost / reference − 1. Several seeds of a solver are "
+    "averaged for each instance first. The brackets hold a 95 % bootstrap interval (BCa, 9,999 "
+    "resamples over instances). Without a reference there is no gap, only a dash.",
+    "Means are over the instances with at least one feasible solution in time. Where these are not "
+    "all, their number stands below; such a row is not comparable with a row over more instances.",
+    "Infeasible, failed, timed-out and unsupported runs count as failures and enter no mean.",
+    "Seconds per instance: wall time of one instance alone on one thread, the solver's set-up for "
+    "it included, starting processes and loading weights not. Batch throughput is a measurement of "
+    "its own, of whole batches, and not comparable with it.",
+)
+
+
+def write_report(store: Path, out_dir: Path | None = None) -> tuple[Path, Path]:
+    """Write ``report.md`` (with ``report-plots/``) and ``report.html``; their paths.
+
+    Args:
+        out_dir: where to; None is the folder of the store.
+
+    Raises:
+        InputError: the store is damaged or the folder cannot be written.
+    """
+    opened = open_store(store)
+    folder = store if out_dir is None else out_dir
+    blocks = _blocks(opened)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder / PICTURES, ignore_errors=True)
+        (folder / PICTURES).mkdir()
+    except OSError as error:
+        raise InputError(f"report folder {folder} cannot be written: {error.strerror}") from None
+    for block in blocks:
+        if isinstance(block, Picture):
+            write_text(folder / PICTURES / block.name, block.svg)
+    write_text(folder / MARKDOWN, markdown_page(blocks, PICTURES))
+    write_text(folder / HTML, html_page(f"Benchmark {opened.header.config.name}", blocks))
+    return folder / MARKDOWN, folder / HTML
+
+
+def _blocks(store: Store) -> list[Block]:
+    records = list(store.records().values())
+    summaries = summarise(store)
+    blocks: list[Block] = [
+        Heading(1, f"Benchmark {store.header.config.name}"),
+        Text(_headline(store, summaries, records), soft=True),
+        *_warnings(store, records),
+    ]
+    for summary in summaries:
+        blocks += _suite_blocks(summary, [r for r in records if r.suite == summary.name])
+    blocks += [Heading(2, "How to read this"), Items(READING)]
+    blocks += _provenance_blocks(store, records)
+    return blocks
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _headline(store: Store, summaries: list[SuiteSummary], records: list[Record]) -> str:
+    instances = sum(len(s.instances) for s in summaries)
+    parts = [
+        _count(len(store.header.config.solvers), "solver"),
+        _count(len(summaries), "suite"),
+        _count(instances, "instance"),
+        _count(len(records), "run"),
+    ]
+    return f"{', '.join(parts)}. Started {_day(store.header.provenance.created)}, report written "\
+           f"{_day(utc_now())}."  # fmt: skip
+
+
+def _day(time: str) -> str:
+    return f"{time[:10]} {time[11:16]} UTC"
+
+
+def _warnings(store: Store, records: list[Record]) -> list[Block]:
+    warnings: list[Block] = []
+    expected = {key for task in store.tasks() for key in task.keys}
+    missing = len(expected - {r.key for r in records})
+    if missing:
+        warnings.append(
+            Notice(
+                f"This benchmark is not complete: {missing:,} of {len(expected):,} runs are not in "
+                "the store yet. Run it again to add them."
+            )
+        )
+    workers = store.header.config.num_workers
+    cores = store.header.provenance.hardware.get("cores", "")
+    if cores.isdecimal() and workers > int(cores):
+        warnings.append(
+            Notice(f"{workers} workers shared {cores} cores: the times are longer than alone.")
+        )
+    return warnings
+
+
+def _suite_blocks(summary: SuiteSummary, records: list[Record]) -> list[Block]:
+    name = summary.name
+    sources = Counter(i.source.rpartition(", instance")[0] or i.source for i in summary.instances)
+    told = "; ".join(sources) if len(sources) <= 3 else f"{len(sources)} files"
+    blocks: list[Block] = [
+        Heading(2, name),
+        Text(f"{_count(len(summary.instances), 'instance')}: {told}."),
+        Text(f"Gaps are relative to {summary.reference}." if summary.reference else
+             "This suite has no reference, so there are no gaps."),
+        summary_table(summary),
+    ]  # fmt: skip
+    strips = gap_strips(summary)
+    if strips is not None:
+        caption = "Gap of every instance (dots), mean (tick) and its 95 % interval (bar)."
+        blocks.append(Picture(f"{name}-gaps.svg", strips, caption))
+    curves = over_time(summary)
+    if curves is not None:
+        value = "gap" if summary.references else "cost"
+        caption = (
+            f"Mean {value} over time. Lines: solvers that tell their improvements, from when every "
+            "instance has a solution; points: where a solver ended."
+        )
+        blocks.append(Picture(f"{name}-time.svg", curves, caption))
+    panels = route_panels(summary, records)
+    if panels is not None:
+        caption = f"Instance {summary.instances[0].name}: the best solution of each solver."
+        blocks.append(Picture(f"{name}-routes.svg", panels, caption))
+    comparison = comparison_table(summary)
+    if comparison is not None:
+        blocks += [
+            Heading(3, f"Paired with {summary.compared_to}"),
+            Text(
+                "On the instances that both solved: wins are lower costs, ties are within 1e-6. "
+                "p: two-sided Wilcoxon signed-rank test, Holm-corrected for the solvers of the "
+                "suite.",
+                soft=True,
+            ),
+            comparison,
+        ]
+    if 1 < len(summary.instances) <= MAX_INSTANCE_ROWS:
+        blocks += [Heading(3, "Every instance"), instance_table(summary)]
+    failures = failure_table(summary, records)
+    if failures is not None:
+        blocks += [Heading(3, "Failures"), failures]
+    return blocks
+
+
+def _provenance_blocks(store: Store, records: list[Record]) -> list[Block]:
+    config = store.header.config.model_dump(mode="json", exclude_none=True)
+    return [
+        Heading(2, "Provenance"),
+        provenance_table(store, records),
+        Details("Configuration", yaml.safe_dump(config, sort_keys=False)),
+    ]

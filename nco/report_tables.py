@@ -1,0 +1,183 @@
+"""The tables of a report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from nco.report_page import Cell, Column, Table
+from nco.statistics import Estimate
+from nco.store import Record, Store
+from nco.summary import Row, SuiteSummary
+
+DASH = "–"
+NO_SECOND = Cell(DASH)
+
+
+def cost_text(value: float) -> str:
+    """Whole costs in full, others with six digits."""
+    if value == round(value) and abs(value) < 1e15:
+        return f"{value:,.0f}"
+    return f"{value:,.2f}" if abs(value) >= 10_000 else f"{value:,.6g}"
+
+
+def seconds_text(value: float | None) -> str:
+    """Three digits."""
+    if value is None:
+        return DASH
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 1e-3 else f"{value:.1e}"
+
+
+def percent(value: float, digits: int = 2) -> str:
+    """A fraction in per cent, with its sign and a true minus."""
+    text = f"{100 * value:+.{digits}f}"
+    return f"{'0' if float(text) == 0 else text.replace('-', '−')} %"
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    low, high = (percent(v).removesuffix(" %") for v in (estimate.low, estimate.high))
+    return f"[{low}, {high}]"
+
+
+def summary_table(summary: SuiteSummary) -> Table:
+    """One row a solver."""
+    columns = [
+        Column("Solver", "left"),
+        Column("Budget", "left"),
+        Column("Mean cost"),
+        Column("Gap [95 % CI]"),
+        Column("Feasible runs"),
+        Column("Failures", "left"),
+        Column("Wall s / instance"),
+        Column("Batch throughput"),
+    ]
+    costs = [r.cost.mean for r in summary.rows if r.cost and _complete(summary, r.costs)]
+    best = min(costs, default=None)
+    return Table(columns, [_summary_row(summary, row, best) for row in summary.rows])
+
+
+def _complete(summary: SuiteSummary, values: dict[str, float]) -> bool:
+    return len(values) == len(summary.instances)
+
+
+def _summary_row(summary: SuiteSummary, row: Row, best: float | None) -> list[Cell]:
+    total = len(summary.instances)
+    seeds = len(row.entry.seeds)
+    cost = Cell(DASH)
+    if row.cost is not None:
+        part = "" if row.cost.count == total else f"over {row.cost.count} of {total}"
+        is_best = best is not None and not part and row.cost.mean <= best * (1 + 1e-9)
+        cost = Cell(cost_text(row.cost.mean), part, is_best)
+    gap = Cell(DASH)
+    if row.gap is not None:
+        part = "" if row.gap.count == total else f"over {row.gap.count} of {total}"
+        notes = " ".join(text for text in (_interval(row.gap), part) if text)
+        gap = Cell(percent(row.gap.mean), notes)
+    cpu = "" if row.cpu_seconds is None else f"CPU {seconds_text(row.cpu_seconds)} s"
+    throughput = Cell(DASH)
+    if row.throughput is not None:
+        notes = f"batches of {row.throughput.batch_size}"
+        throughput = Cell(f"{row.throughput.per_second:,.4g} / s", notes)
+    return [
+        Cell(row.entry.name, row.version or "did not run"),
+        Cell(str(row.entry.budget), f"{seeds} seeds" if seeds > 1 else ""),
+        cost,
+        gap,
+        Cell(f"{row.statuses['ok']:,} / {row.expected_runs:,}"),
+        Cell(_failures(row.statuses) or "0"),
+        Cell(seconds_text(row.wall_seconds), cpu if row.wall_seconds is not None else ""),
+        throughput,
+    ]
+
+
+def _failures(statuses: Counter[str]) -> str:
+    names = {"infeasible": "infeasible", "failed": "failed", "timeout": "timed out",
+             "unsupported": "unsupported"}  # fmt: skip
+    return ", ".join(f"{statuses[s]:,} {told}" for s, told in names.items() if statuses[s])
+
+
+def comparison_table(summary: SuiteSummary) -> Table | None:
+    """Each solver against the one that the suite compares to; None where nothing is paired."""
+    rows = []
+    for row in summary.rows:
+        c = row.comparison
+        if c is None or c.difference.count < 2:
+            continue
+        p = DASH if row.p_value is None else "< 0.001" if row.p_value < 1e-3 else f"{row.p_value:.3f}"
+        rows.append([
+            Cell(row.entry.name), Cell(f"{c.wins} / {c.ties} / {c.losses}"),
+            Cell(percent(c.difference.mean), _interval(c.difference)), Cell(p),
+        ])  # fmt: skip
+    columns = [Column("Solver", "left"), Column("Wins / ties / losses"),
+               Column("Mean cost difference [95 % CI]"), Column("p")]  # fmt: skip
+    return Table(columns, rows) if rows else None
+
+
+def instance_table(summary: SuiteSummary) -> Table:
+    """One row an instance: the cost and gap of each solver."""
+    columns = [Column("Instance", "left"), Column("Reference")]
+    columns += [Column(row.entry.name) for row in summary.rows]
+    rows = []
+    for instance in summary.instances:
+        reference = summary.references.get(instance.name)
+        cells = [Cell(instance.name), Cell(DASH if reference is None else cost_text(reference))]
+        best = min((r.costs[instance.name] for r in summary.rows if instance.name in r.costs),
+                   default=0.0)  # fmt: skip
+        for row in summary.rows:
+            cost, gap = row.costs.get(instance.name), row.gaps.get(instance.name)
+            if cost is None:
+                cells.append(Cell(DASH))
+                continue
+            note = "" if gap is None else percent(gap)
+            cells.append(Cell(cost_text(cost), note, cost <= best * (1 + 1e-9)))
+        rows.append(cells)
+    return Table(columns, rows)
+
+
+def failure_table(summary: SuiteSummary, records: Sequence[Record]) -> Table | None:
+    """What went wrong, equal reasons together; None where nothing did."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for record in records:
+        if record.status != "ok":
+            violations = "; ".join(record.violations[:3])
+            more = len(record.violations) - 3
+            reason = record.error or (violations + (f"; {more} more" if more > 0 else ""))
+            name = record.solver
+            name += f" (batches of {record.batch_size})" if record.batch_size > 1 else ""
+            groups.setdefault((name, record.status, reason), []).append(record.instance)
+    if not groups:
+        return None
+    rows = []
+    for (solver, status, reason), instances in groups.items():
+        shown = sorted(set(instances))
+        names = ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
+        rows.append([Cell(solver), Cell(status), Cell(f"{len(instances):,}"), Cell(names),
+                     Cell(reason[:400])])  # fmt: skip
+    columns = [Column("Solver", "left"), Column("Status", "left"), Column("Runs"),
+               Column("Instances", "text"), Column("Reason", "text")]  # fmt: skip
+    return Table(columns, rows)
+
+
+def provenance_table(store: Store, records: Sequence[Record]) -> Table:
+    """Where the numbers come from."""
+    found, config = store.header.provenance, store.header.config
+    finished = [r.finished for r in records]
+    seeds = sorted({seed for entry in config.solvers for seed in entry.seeds})
+    solvers = sorted({f"{r.solver}: {r.solver_version}" for r in records})
+    facts = {
+        "Created": found.created,
+        "Runs": f"{min(finished)} to {max(finished)}" if finished else DASH,
+        "Source code": found.git_commit or "no checkout",
+        "Hardware": ", ".join(f"{key} {value}" for key, value in found.hardware.items()),
+        "Workers": f"{config.num_workers}, one thread each",
+        "Versions": ", ".join(f"{name} {version}" for name, version in found.versions.items()),
+        "Solvers": "; ".join(solvers) or DASH,
+        "Seeds": f"solvers {', '.join(map(str, seeds))}; bootstrap {config.seed}",
+        "Checksum": store.header.checksum,
+    }
+    return Table(
+        [Column("", "left"), Column("", "text")],
+        [[Cell(name), Cell(value)] for name, value in facts.items()],
+    )

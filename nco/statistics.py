@@ -1,0 +1,123 @@
+"""Gaps, confidence intervals and paired comparisons.
+
+The gap of an instance is ``cost / reference - 1``, a fraction; the gap of a suite is the mean over
+its instances. No reference, no gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+RESAMPLES = 9999
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its bootstrap confidence interval."""
+
+    mean: float
+    low: float | None
+    """Lower end of the interval; None where fewer than two values are known."""
+    high: float | None
+    count: int
+    """Values that the mean is over."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two solvers on the instances that both solved; a win is a lower cost."""
+
+    wins: int
+    ties: int
+    losses: int
+    difference: Estimate
+    """Mean of ``cost / other - 1``."""
+    p_value: float | None
+    """Wilcoxon signed-rank test, two-sided; None where every pair is a tie."""
+
+
+def gap(cost: float, reference: float) -> float:
+    """``cost / reference - 1``; negative where the reference is beaten.
+
+    Raises:
+        ValueError: the reference is not above 0.
+    """
+    if not reference > 0:
+        raise ValueError(f"reference is {reference}; accepted: a number above 0")
+    return cost / reference - 1
+
+
+def estimate(values: Sequence[float], seed: int) -> Estimate | None:
+    """The mean of independent values with its 95 % bootstrap interval; None of no values.
+
+    Bias-corrected and accelerated (Efron 1987, doi:10.1080/01621459.1987.10478410). Where the
+    jackknife that it needs has no spread, so that it is undefined, the interval is the mean.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if data.size == 0:
+        return None
+    mean = float(data.mean())
+    if data.size == 1:
+        return Estimate(mean, None, None, 1)
+    if np.ptp(data) <= 1e-12 * max(1.0, float(np.abs(data).max())):
+        return Estimate(mean, mean, mean, int(data.size))
+    interval = stats.bootstrap(
+        (data,),
+        np.mean,
+        vectorized=True,
+        axis=-1,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        # in chunks: all resamples of a large suite at once would take gigabytes
+        batch=max(1, 10_000_000 // int(data.size)),
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Estimate(mean, float(interval.low), float(interval.high), int(data.size))
+
+
+def compare(
+    costs: Sequence[float], others: Sequence[float], seed: int, tolerance: float = 1e-6
+) -> Comparison | None:
+    """``costs`` against ``others``, paired by instance; None of no pairs.
+
+    Costs within the relative ``tolerance`` are a tie: solvers sum the same arcs in different
+    orders. Ties enter the test as zeros (Pratt 1959, doi:10.1080/01621459.1959.10501526).
+
+    Raises:
+        ValueError: the two have different lengths.
+    """
+    if len(costs) != len(others):
+        raise ValueError(f"{len(costs)} costs and {len(others)} others; accepted: equally many")
+    if not costs:
+        return None
+    relative = np.asarray([gap(a, b) for a, b in zip(costs, others, strict=True)])
+    relative[np.abs(relative) <= tolerance] = 0.0
+    difference = estimate(relative.tolist(), seed)
+    assert difference is not None
+    p_value = None
+    if np.any(relative != 0):
+        p_value = float(stats.wilcoxon(relative, zero_method="pratt", method="approx").pvalue)
+    return Comparison(
+        wins=int((relative < 0).sum()),
+        ties=int((relative == 0).sum()),
+        losses=int((relative > 0).sum()),
+        difference=difference,
+        p_value=p_value,
+    )
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """The p-values corrected for being several (Holm 1979); None stays None."""
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, i) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(known) - rank)))
+        corrected[i] = highest
+    return corrected

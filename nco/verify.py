@@ -1,0 +1,176 @@
+"""Recompute what a result store or a solution file claims, from its routes alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nco.data.errors import InputError
+from nco.data.files import read, read_solution
+from nco.data.instance import Instance, unbatch
+from nco.data.json_format import read_json_solutions
+from nco.data.solution_files import StoredSolution
+from nco.envs.checker import check_routes
+from nco.store import InstanceEntry, Key, Record, open_store
+
+TOLERANCE = 1e-9
+"""Relative, between a stored cost and the recomputed one: both come from the same loops."""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What a verification found."""
+
+    checked: int
+    """Solutions recomputed."""
+    mismatches: list[str] = field(default_factory=list)
+    """Each difference between what is stored and what is true, in words."""
+    missing: int = 0
+    """Runs that the benchmark asks for and the store does not hold."""
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing differs."""
+        return not self.mismatches
+
+
+def judged(record: Record, instance: Instance) -> Record:
+    """The record with cost, feasibility, violations and status as our checker finds them.
+
+    A run that was stopped or failed stays one, whatever its routes are worth.
+    """
+    facts: dict[str, object] = {"cost": None, "feasible": False, "violations": []}
+    if record.routes is not None:
+        try:
+            report = check_routes(instance, record.routes, record.depots)
+        except InputError as error:
+            facts |= {"status": "infeasible", "violations": [str(error)]}
+        else:
+            facts = {
+                "cost": report.cost if math.isfinite(report.cost) else None,
+                "feasible": report.feasible,
+                "violations": report.violations,
+                "status": "ok" if report.feasible else "infeasible",
+            }
+        if record.status not in ("ok", "infeasible"):
+            facts["status"] = record.status
+    return record.model_copy(update=facts)
+
+
+def verify_store(path: Path) -> VerifyReport:
+    """Recompute every stored cost, feasibility, violation, reference and checksum.
+
+    Raises:
+        InputError: the folder is no store, or a line of it is no record.
+    """
+    store = open_store(path)
+    mismatches: list[str] = []
+    if store.header.computed_checksum() != store.header.checksum:
+        mismatches.append("benchmark.json: the checksum does not fit the contents")
+    instances: dict[tuple[str, str], Instance] = {}
+    for suite, entries in store.header.suites.items():
+        for entry in entries:
+            try:
+                instance = store.instance(entry)
+            except InputError as error:
+                mismatches.append(str(error))
+                continue
+            instances[suite, entry.name] = instance
+            mismatches += _reference_mismatches(suite, entry, instance)
+    lines = store.lines()
+    expected = {key for task in store.tasks() for key in task.keys}
+    for number, record in enumerate(lines, start=1):
+        for mismatch in _record_mismatches(instances, record, expected):
+            mismatches.append(f"results.jsonl, line {number} ({_place(record)}): {mismatch}")
+    there = {record.key for record in lines}
+    return VerifyReport(len(lines), mismatches, len(expected - there))
+
+
+def verify_solution(solution_file: Path, instance_file: Path | None = None) -> VerifyReport:
+    """Recompute what a solution file claims.
+
+    Args:
+        solution_file: ``.sol``, ``.tour`` or our JSON, one solution or several.
+        instance_file: one instance, or as many as there are solutions; None where the solutions
+            carry their instances (our JSON).
+
+    Raises:
+        InputError: a file cannot be read, or the instances do not fit the solutions.
+    """
+    is_json = solution_file.suffix.lower() == ".json"
+    stored = read_json_solutions(solution_file) if is_json else [read_solution(solution_file)]
+    if instance_file is not None:
+        instances = unbatch(read(instance_file))
+        if len(instances) != len(stored):
+            raise InputError(
+                f"{instance_file} has {len(instances)} instances, {solution_file} has "
+                f"{len(stored)} solutions; accepted: equally many"
+            )
+    else:
+        instances = [solution.instance for solution in stored]
+    mismatches = []
+    for number, (solution, instance) in enumerate(zip(stored, instances, strict=True), start=1):
+        if instance is None:
+            raise InputError(
+                f"{solution_file} does not hold the instance of solution {number}; accepted: give "
+                "the instance file as well"
+            )
+        place = f"solution {number}: " if len(stored) > 1 else ""
+        mismatches += [place + text for text in _solution_mismatches(solution, instance)]
+    return VerifyReport(len(stored), mismatches)
+
+
+def _solution_mismatches(solution: StoredSolution, instance: Instance) -> Iterator[str]:
+    report = check_routes(instance, solution.routes, solution.depots)
+    if solution.cost is not None and not _same(solution.cost, report.cost):
+        yield f"cost is {solution.cost}, recomputed {report.cost}"
+    if solution.feasible is not None and solution.feasible != report.feasible:
+        yield f"feasible is {solution.feasible}, recomputed {report.feasible}"
+    if solution.violations is not None and solution.violations != report.violations:
+        yield f"violations are {solution.violations}, recomputed {report.violations}"
+    # a file that does not say that it is infeasible says that it is feasible
+    if solution.feasible is not False:
+        yield from report.violations
+
+
+def _place(record: Record) -> str:
+    batch = "" if record.batch_size == 1 else f", batches of {record.batch_size}"
+    return f"{record.suite}/{record.instance}, {record.solver}, seed {record.seed}{batch}"
+
+
+def _record_mismatches(
+    instances: dict[tuple[str, str], Instance], record: Record, expected: set[Key]
+) -> Iterator[str]:
+    if record.key not in expected:
+        yield "the benchmark does not ask for this run"
+        return
+    instance = instances.get((record.suite, record.instance))
+    if instance is None:
+        yield "cannot be checked, its instance is missing or has changed"
+        return
+    true = judged(record, instance)
+    if not _same(record.cost, true.cost):
+        yield f"cost is {record.cost}, recomputed {true.cost}"
+    for name in ("feasible", "violations", "status"):
+        stored, found = getattr(record, name), getattr(true, name)
+        if stored != found:
+            yield f"{name} is {stored!r}, recomputed {found!r}"
+
+
+def _reference_mismatches(suite: str, entry: InstanceEntry, instance: Instance) -> Iterator[str]:
+    reference = entry.reference
+    if reference is None or reference.routes is None:
+        return
+    report = check_routes(instance, reference.routes)
+    if not report.feasible:
+        yield f"{suite}/{entry.name}: the reference is infeasible: {'; '.join(report.violations)}"
+    if not _same(reference.cost, report.cost):
+        yield f"{suite}/{entry.name}: reference cost is {reference.cost}, recomputed {report.cost}"
+
+
+def _same(stored: float | None, true: float | None) -> bool:
+    if stored is None or true is None:
+        return stored is true
+    return math.isclose(stored, true, rel_tol=TOLERANCE)
