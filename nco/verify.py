@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nco.data.errors import InputError
 from nco.data.files import read, read_solution
-from nco.data.instance import Instance, unbatch
+from nco.data.instance import Instance, Rounding, unbatch
 from nco.data.json_format import read_json_solutions
 from nco.data.solution_files import StoredSolution
 from nco.envs.checker import check_routes
@@ -88,13 +88,16 @@ def verify_store(path: Path) -> VerifyReport:
     return VerifyReport(len(lines), mismatches, len(expected - there))
 
 
-def verify_solution(solution_file: Path, instance_file: Path | None = None) -> VerifyReport:
+def verify_solution(
+    solution_file: Path, instance_file: Path | None = None, rounding: Rounding | None = None
+) -> VerifyReport:
     """Recompute what a solution file claims.
 
     Args:
         solution_file: ``.sol``, ``.tour`` or our JSON, one solution or several.
         instance_file: one instance, or as many as there are solutions; None where the solutions
             carry their instances (our JSON).
+        rounding: of the instance file's lengths, where it does not state it.
 
     Raises:
         InputError: a file cannot be read, or the instances do not fit the solutions.
@@ -102,7 +105,7 @@ def verify_solution(solution_file: Path, instance_file: Path | None = None) -> V
     is_json = solution_file.suffix.lower() == ".json"
     stored = read_json_solutions(solution_file) if is_json else [read_solution(solution_file)]
     if instance_file is not None:
-        instances = unbatch(read(instance_file))
+        instances = unbatch(read(instance_file, rounding=rounding))
         if len(instances) != len(stored):
             raise InputError(
                 f"{instance_file} has {len(instances)} instances, {solution_file} has "
