@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, get_args
 
 import torch
 
 from nco.baselines.solver import Budget, Solver
 from nco.data.errors import InputError
+from nco.data.generators import InstanceDistribution, ProblemName
 from nco.data.generators import generate as generate_with
 from nco.data.instance import Instance
 from nco.data.solution import Solution
-
-CARD = "card.json"
-"""What makes a folder a model."""
 
 
 def generate(
@@ -36,18 +36,25 @@ def generate(
     Raises:
         InputError: a name is unknown or a number out of range.
     """
-    generator = torch.Generator().manual_seed(seed)
+    known = [name for part in get_args(InstanceDistribution) for name in get_args(part)]
     return generate_with(
-        problem,
+        _one_of("problem", problem, get_args(ProblemName)),
         num_customers=num_customers,
         batch=batch,
-        generator=generator,
-        distribution=distribution,
+        generator=torch.Generator().manual_seed(seed),
+        distribution=_one_of("distribution", distribution, known),
     )
 
 
+def _one_of(name: str, value: str, accepted: Sequence[Any]) -> Any:
+    """The value, if it is accepted."""
+    if value not in accepted:
+        raise InputError(f"{name} is {value!r}; accepted: {', '.join(accepted)}")
+    return value
+
+
 def solver_by_name(
-    name: str | Path, *, samples: int | None = None, augment: Literal[1, 8] | None = None
+    name: str | Path, *, samples: int | None = None, augment: int | None = None
 ) -> Solver:
     """The solver of this name: a classical one, a shipped model, or the folder of a model.
 
@@ -71,13 +78,14 @@ def solver_by_name(
         return solver_from_name(text)
     from nco.neural_solver import load, shipped_models
 
-    if (Path(text) / CARD).is_file() or text in [model.name for model in shipped_models()]:
-        return load(text, samples=samples, augment=augment or 1)
-    models = ", ".join(model.name for model in shipped_models()) or "none"
-    raise InputError(
-        f"solver {text!r} is unknown; accepted: {', '.join(SOLVER_NAMES)}, a shipped model "
-        f"({models}), or the folder of a model, with {CARD} in it"
-    )
+    shipped = [card.name for card in shipped_models()]
+    if text not in shipped and not Path(text).is_dir():
+        raise InputError(
+            f"solver {text!r} is unknown; accepted: {', '.join(SOLVER_NAMES)}, a shipped model "
+            f"({', '.join(shipped) or 'there is none'}), or the folder of a model"
+        )
+    model = load(text, samples=samples)
+    return model if augment is None else dataclasses.replace(model, augment=augment)
 
 
 def solve(
@@ -88,7 +96,7 @@ def solve(
     iterations: int | None = None,
     seed: int = 0,
     samples: int | None = None,
-    augment: Literal[1, 8] | None = None,
+    augment: int | None = None,
     progress: bool = True,
 ) -> list[Solution]:
     """One solution for each instance of the batch, costed and judged by our own checker.

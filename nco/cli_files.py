@@ -44,14 +44,3 @@ def require_writable(path: Path) -> None:
         raise InputError(f"output folder {path.parent} does not exist; accepted: one that does")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"output folder {path.parent} cannot be written; accepted: one that can")
-
-
-def require_writable_folder(folder: Path) -> None:
-    """Raise `InputError` where this folder cannot be created or filled."""
-    existing = folder
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise InputError(f"output folder {folder}: {existing} is a file; accepted: a folder")
-    if not os.access(existing, os.W_OK):
-        raise InputError(f"output folder {folder} cannot be written; accepted: one that can")

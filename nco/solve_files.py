@@ -52,12 +52,15 @@ def rounding_by_name(name: str | None) -> Rounding | None:
     return known[name]
 
 
+def instance_names(path: Path, count: int) -> list[str]:
+    """What the instances of a file are called: as the file, numbered from 1 if it holds several."""
+    return [path.stem] if count == 1 else [f"{path.stem}-{i}" for i in range(1, count + 1)]
+
+
 def read_named(path: Path, rounding: Rounding | None) -> list[tuple[str, Instance]]:
-    """The instances of a file by name: the file's own, numbered from 1 where it holds several."""
+    """The instances of a file, each with its name and without padding."""
     singles = unbatch(read(path, rounding=rounding))
-    if len(singles) == 1:
-        return [(path.stem, singles[0])]
-    return [(f"{path.stem}-{number}", one) for number, one in enumerate(singles, start=1)]
+    return list(zip(instance_names(path, len(singles)), singles, strict=True))
 
 
 def plan(

@@ -1,0 +1,189 @@
+"""The command ``nco``.
+
+Each command imports what it needs when it runs, so that help costs nothing.
+
+Exit codes: 0 done; 1 the work failed or something is infeasible; 2 bad usage or bad input.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nco import cli_data, cli_solve
+from nco.data.errors import InputError
+
+FAILED = 1
+BAD_INPUT = 2
+
+app = typer.Typer(
+    name="nco",
+    help="Neural combinatorial optimisation for routing: train, solve, benchmark.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(cli_solve.solve)
+app.add_typer(cli_data.app, name="data")
+
+Config = Annotated[str, typer.Argument(help="A YAML file or the name of a shipped config.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[a.b=value]...", help="Changes to the config.", show_default=False),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+@app.command()
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Folder of an interrupted run to go on with.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a policy; prints the folder of the run."""
+    from nco.config_files import apply_overrides, load_yaml, parse
+    from nco.train_config import TrainConfig
+
+    values = apply_overrides(load_yaml(config), overrides or [])
+    parsed = parse(TrainConfig, values, config)
+    from nco.training import train as run_training
+
+    typer.echo(run_training(parsed, resume=resume, progress=not quiet))
+
+
+@app.command()
+def benchmark(config: Config, overrides: Overrides = None, quiet: Quiet = False) -> None:
+    """Run solvers over suites of instances into a resumable store, and write its report.
+
+    Exits with 1 where a run ended without a feasible solution; runs that a solver refused because
+    it cannot express the instance are part of the report, not failures.
+    """
+    from nco.benchmark_config import BenchmarkConfig
+    from nco.config_files import apply_overrides, load_yaml, parse
+
+    values = apply_overrides(load_yaml(config), overrides or [])
+    parsed = parse(BenchmarkConfig, values, config)
+    from nco.benchmark import run_benchmark
+    from nco.report import write_report
+    from nco.store import open_store
+
+    folder = run_benchmark(parsed, progress=not quiet)
+    for path in write_report(folder, folder):
+        typer.echo(path)
+    statuses = [record.status for record in open_store(folder).records().values()]
+    unsolved = sum(status not in ("ok", "unsupported") for status in statuses)
+    if unsolved:
+        typer.echo(f"{unsolved} of {len(statuses)} runs gave no feasible solution", err=True)
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def report(
+    store: Annotated[Path, typer.Argument(help="A result store of nco benchmark.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write to; the store by default."),
+    ] = None,
+) -> None:
+    """Write the report of a result store: Markdown and one self-contained HTML page."""
+    from nco.report import write_report
+
+    for path in write_report(store, output):
+        typer.echo(path)
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="A result store or a solution file.")],
+    instance: Annotated[
+        Path | None, typer.Option(help="Of a solution file that does not hold its instance.")
+    ] = None,
+    rounding: cli_data.Rounding = None,
+) -> None:
+    """Recompute every cost and constraint from stored routes; exits with 1 on any mismatch."""
+    from nco.solve_files import rounding_by_name
+    from nco.verify import verify_solution, verify_store
+
+    if not path.is_dir():
+        found = verify_solution(path, instance, rounding_by_name(rounding))
+    elif instance is None and rounding is None:
+        found = verify_store(path)
+    else:
+        raise InputError(f"{path} is a result store; accepted: no --instance and no --rounding")
+    for mismatch in found.mismatches:
+        typer.echo(mismatch, err=True)
+    wrong = f"{len(found.mismatches)} mismatches" if found.mismatches else "all as stored"
+    missing = f"; {found.missing} runs of the benchmark are not there" if found.missing else ""
+    typer.echo(f"{found.checked} solutions recomputed: {wrong}{missing}")
+    if not found.ok:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def solvers() -> None:
+    """List the solvers, and what to install for those that are not here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from nco.solver_config import available_solvers
+
+    table = Table("solver", "installed", "problems", "note")
+    for info in available_solvers():
+        here = "yes" if info.installed else f'no: pip install "nco-routing[{info.extra}]"'
+        table.add_row(info.name, here, ", ".join(info.problems), info.note)
+    Console(markup=False, highlight=False).print(table)
+
+
+@app.command()
+def models() -> None:
+    """List the models that come with the package."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from nco.neural_solver import shipped_models
+
+    cards = shipped_models()
+    if not cards:
+        typer.echo("no models are shipped; nco train makes one")
+        return
+    table = Table("model", "problem", "policy", "customers", "distribution", "instances seen")
+    for card in cards:
+        trained = card.trained_on
+        sizes = trained.num_customers
+        told = f"{sizes[0]} to {sizes[1]}" if isinstance(sizes, tuple) else str(sizes)
+        table.add_row(
+            card.name, card.problem, card.policy.type, told, trained.distribution,
+            f"{trained.instances:,}",
+        )  # fmt: skip
+    Console(markup=False, highlight=False).print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; the one place where bad input becomes a message.
+
+    Args:
+        arguments: without the program's name; None takes those of the process.
+    """
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="nco")
+    except InputError as error:
+        _fail(error, BAD_INPUT)
+    except Exception as error:
+        from nco.baselines.solver import SolveFailed
+
+        if not isinstance(error, SolveFailed):
+            raise
+        _fail(error, FAILED)
+
+
+def _fail(error: Exception, code: int) -> None:
+    typer.echo(f"error: {error}", err=True)
+    sys.exit(code)

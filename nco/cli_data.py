@@ -1,0 +1,74 @@
+"""``nco data``: instances from a seed, conversion, and a look inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Generate, convert and inspect instances.", no_args_is_help=True)
+
+Rounding = Annotated[
+    str | None,
+    typer.Option(help="Of Euclidean lengths, where the file does not state it."),
+]
+
+
+@app.command()
+def generate(
+    problem: Annotated[str, typer.Argument(help="tsp, cvrp, ...")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A .json file for the whole batch, or a path with {name} for a file each.",
+        ),
+    ],
+    num_customers: Annotated[
+        int, typer.Option("--num-customers", "-n", help="For a TSP, all nodes.")
+    ],
+    batch: Annotated[int, typer.Option("--batch", "-b", help="Number of instances.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same instances.")] = 0,
+    distribution: Annotated[str, typer.Option(help="Of the customers' places.")] = "uniform",
+) -> None:
+    """Draw fresh instances and write them."""
+    from nco import data_files
+    from nco.api import generate as draw
+
+    drawn = draw(problem, num_customers, batch, seed, distribution)
+    names = [f"{problem}{num_customers}-{seed}-{i}" for i in range(1, batch + 1)]
+    for path in data_files.write_all(drawn, names, output):
+        typer.echo(path)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="VRPLIB, TSPLIB, Solomon text or JSON.")],
+    target: Annotated[
+        Path, typer.Argument(help="The suffix says the format: .vrp .tsp .atsp .txt .json")
+    ],
+    rounding: Rounding = None,
+) -> None:
+    """Write an instance in another format; what that cannot state is refused, not dropped."""
+    from nco import data_files, solve_files
+    from nco.data.files import read
+
+    instance = read(source, rounding=solve_files.rounding_by_name(rounding))
+    names = solve_files.instance_names(source, instance.batch_size[0])
+    for path in data_files.write_all(instance, names, target):
+        typer.echo(path)
+
+
+@app.command()
+def inspect(
+    files: Annotated[list[Path], typer.Argument(help="Instances of any format.")],
+    rounding: Rounding = None,
+) -> None:
+    """Print what instances hold: nodes, geometry, demands and attributes."""
+    from nco import data_files, solve_files
+
+    rule = solve_files.rounding_by_name(rounding)
+    named = [entry for path in files for entry in solve_files.read_named(path, rule)]
+    data_files.print_facts(named)

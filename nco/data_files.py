@@ -1,0 +1,78 @@
+"""What ``nco data`` does beside reading: writes one file or many, and tells what is inside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from nco.cli_files import NAME, output_paths
+from nco.data.files import INSTANCE_SUFFIXES, write
+from nco.data.instance import Instance, Rounding, is_customer, unbatch
+from nco.data.writable import set_attributes
+from nco.solve_files import number
+
+
+def write_all(instance: Instance, names: Sequence[str], target: Path) -> list[Path]:
+    """Write a batch: as one JSON file, or where ``{name}`` is in the path as a file each.
+
+    Raises:
+        InputError: the format cannot state an instance, several would go into one file that holds
+            one, or a file cannot be written.
+    """
+    if target.suffix == ".json" and NAME not in str(target):
+        (path,) = output_paths(target, names[:1], INSTANCE_SUFFIXES)
+        write(instance, path)
+        return [path]
+    paths = output_paths(target, names, INSTANCE_SUFFIXES)
+    for one, path in zip(unbatch(instance), paths, strict=True):
+        write(one, path)
+    return paths
+
+
+def facts(one: Instance) -> dict[str, str]:
+    """What one instance (B = 1, without padding) holds, in words."""
+    customers = is_customer(one)[0]
+    told = {
+        "customers": str(int(customers.sum())),
+        "depots": str(int(one.num_depots[0])),
+        "geometry": _geometry(one),
+        "attributes": ", ".join(set_attributes(one)) or "none",
+    }
+    capacity = one.capacity[0].item()
+    for name, load in (("demand", one.linehaul[0]), ("backhaul", one.backhaul[0])):
+        wanted = load[customers & (load > 0)]
+        if len(wanted):
+            total = wanted.double().sum().item()
+            told[name] = (
+                f"{number(wanted.min().item())} to {number(wanted.max().item())}, "
+                f"total {number(total)}"
+            )
+            if math.isfinite(capacity):
+                told[name] += f", at least {math.ceil(total / capacity - 1e-9)} routes"
+    if math.isfinite(capacity):
+        told["capacity"] = number(capacity)
+    return told
+
+
+def _geometry(one: Instance) -> str:
+    """Where its distances come from."""
+    if one.distance is not None:
+        symmetric = bool(one.distance.isclose(one.distance.mT).all())
+        kind = "symmetric" if symmetric else "asymmetric"
+        return f"{kind} matrix" + (" with coords" if one.coords is not None else "")
+    rounding = Rounding(int(one.rounding[0]))
+    return "Euclidean" + ("" if rounding == Rounding.NONE else f", {rounding.name.lower()}")
+
+
+def print_facts(named: Sequence[tuple[str, Instance]]) -> None:
+    """A table with an instance in each row, and a column for each fact that one of them has."""
+    rows = [(name, facts(one)) for name, one in named]
+    columns = list(dict.fromkeys(column for _, told in rows for column in told))
+    table = Table("instance", *columns)
+    for name, told in rows:
+        table.add_row(name, *(told.get(column, "-") for column in columns))
+    Console(markup=False, highlight=False).print(table)
