@@ -41,8 +41,8 @@ Coordinates = Callable[[int, int, torch.Generator], Tensor]
 """(num_instances, num_nodes, generator) -> ``[B, N, 2]``."""
 
 
-def by_name(name: DistributionName) -> Coordinates:
-    """The distribution called so, with its published parameters.
+def by_name(name: str) -> Coordinates:
+    """The one of `DistributionName`, with its published parameters.
 
     Raises:
         InputError: the name is unknown.

@@ -41,21 +41,22 @@ _CAPACITY = {
 
 
 def generate(
-    problem: ProblemName,
+    problem: str,
     *,
     num_customers: int,
     batch: int,
     generator: torch.Generator,
-    distribution: InstanceDistribution = "uniform",
+    distribution: str = "uniform",
     capacity: int | None = None,
 ) -> Instance:
     """Random instances of a problem, by name; `Instance` in float32.
 
     Args:
+        problem: one of `ProblemName`.
         num_customers: nodes besides the depot; for a TSP all nodes.
         batch: how many instances.
-        distribution: of the coordinates (an ATSP has none); "x" is for the CVRP and draws demands
-            and capacity as well.
+        distribution: one of `InstanceDistribution`, of the coordinates (an ATSP has none); "x" is
+            for the CVRP and draws demands and capacity as well.
         capacity: of a CVRP's vehicles; by default as `cvrp_capacity` says.
 
     Raises:
@@ -81,18 +82,16 @@ def generate(
             raise InputError(f"distribution is 'x' for {problem}; accepted for: cvrp")
         return x_instances(batch, num_customers, generator)
     coordinates = by_name(distribution)
-    match problem:
-        case "tsp":
-            return tsp_instances(batch, num_customers, generator, coordinates)
-        case "atsp":
-            if distribution != "uniform":
-                raise InputError(
-                    f"distribution is {distribution!r} for atsp, which has no coordinates; "
-                    "accepted: uniform (of the matrix)"
-                )
-            return atsp_instances(batch, num_customers, generator)
-        case "cvrp":
-            return cvrp_instances(batch, num_customers, generator, coordinates, capacity=capacity)
+    if problem == "cvrp":
+        return cvrp_instances(batch, num_customers, generator, coordinates, capacity=capacity)
+    if problem == "tsp":
+        return tsp_instances(batch, num_customers, generator, coordinates)
+    if distribution != "uniform":
+        raise InputError(
+            f"distribution is {distribution!r} for atsp, which has no coordinates; "
+            "accepted: uniform (of the matrix)"
+        )
+    return atsp_instances(batch, num_customers, generator)
 
 
 def tsp_instances(

@@ -18,7 +18,7 @@ CAPACITY = {10: 20, 20: 30, 50: 40, 100: 50}
 
 
 def kool_instances(
-    problem: KoolProblem, num_customers: int, num_instances: int = SET_SIZE, seed: int = 1234
+    problem: str, num_customers: int, num_instances: int = SET_SIZE, seed: int = 1234
 ) -> Instance:
     """The first instances of a published set: seed 1234 for test, 4321 for validation.
 
@@ -27,6 +27,7 @@ def kool_instances(
     reads them.
 
     Args:
+        problem: one of `KoolProblem`.
         num_customers: for a TSP the number of nodes.
 
     Raises:

@@ -26,7 +26,7 @@ def unchecked(
     assert lead is not None
     (b, n), device, dtype = lead.shape[:2], lead.device, lead.dtype
 
-    def flat(value: float, *shape: int, dtype: torch.dtype = dtype) -> Tensor:
+    def flat(value: float | int, *shape: int, dtype: torch.dtype = dtype) -> Tensor:
         return torch.full((b, *shape), value, dtype=dtype, device=device)
 
     window = flat(0.0, n, 2)

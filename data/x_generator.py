@@ -71,15 +71,21 @@ def x_instances(
     num_customers: int,
     generator: torch.Generator,
     *,
-    depot_position: DepotPosition | None = None,
-    customer_position: CustomerPosition | None = None,
-    demand_law: DemandLaw | None = None,
-    route_length: RouteLength = "triangular",
+    depot_position: str | None = None,
+    customer_position: str | None = None,
+    demand_law: str | None = None,
+    route_length: str = "triangular",
 ) -> Instance:
     """X-type CVRP instances: integer grid, distances rounded to the nearest integer.
 
     What is None is drawn for each instance with equal probabilities. No two nodes share a place.
     The capacity is Q = ceil(r sum(d) / n), and at least the largest demand.
+
+    Args:
+        depot_position: one of `DepotPosition`.
+        customer_position: one of `CustomerPosition`.
+        demand_law: one of `DemandLaw`.
+        route_length: one of `RouteLength`.
 
     Differs from the paper in: clustered customers come from the continuous density
     sum_s exp(-d(p, s) / 40), rounded to the grid, where the paper takes that density at the grid
@@ -91,8 +97,7 @@ def x_instances(
     _refuse_unknown("depot_position", depot_position, get_args(DepotPosition))
     _refuse_unknown("customer_position", customer_position, get_args(CustomerPosition))
     _refuse_unknown("demand_law", demand_law, get_args(DemandLaw))
-    if route_length not in get_args(RouteLength):
-        _refuse_unknown("route_length", route_length, get_args(RouteLength))
+    _refuse_unknown("route_length", route_length, get_args(RouteLength))
     if not 1 <= num_customers <= MAX_CUSTOMERS:
         raise InputError(
             f"num_customers is {num_customers}; accepted for X-type: 1 to {MAX_CUSTOMERS}"
@@ -244,7 +249,7 @@ def _demands(
 
 
 def _route_lengths(
-    name: RouteLength, num_instances: int, generator: torch.Generator
+    name: str, num_instances: int, generator: torch.Generator
 ) -> Float[Tensor, " batch"]:
     u = rand(generator, num_instances).double()
     if name != "triangular":
