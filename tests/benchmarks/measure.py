@@ -1,0 +1,120 @@
+"""The command line, clock and memory of both workers, so that both are measured by the same code.
+
+Needs the standard library and torch only: it runs in either virtual environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+WARM_UP_SIZE, WARM_UP_BATCH, WARM_UP_STEPS = 20, 32, 20
+"""The short training before inference is timed: customers, batch and number of batches."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One measurement, as the command line gives it."""
+
+    problem: str
+    """tsp or cvrp, coordinates and demands as Kool et al. (2019) draw them."""
+    size: int
+    """Customers; nodes of a TSP."""
+    batch: int
+    seconds: float
+    """Timed at least this long, after warm-up."""
+    device: str
+    seed: int
+    threads: int
+    cpu_seconds: float
+    """Training budget of `learn`, over all threads."""
+    instances: Path
+    """.npz with locs [M, N, 2] (depots first), demand [M, N] integers and capacity [M] (CVRP)."""
+    output: Path
+    """.npz to write: cost [M] and actions [M, T] of the best trajectory of each instance."""
+
+
+Measurement = Callable[[Task], dict[str, Any]]
+
+
+def synchronise(task: Task) -> None:
+    """Wait for the device, so that the clock sees finished work."""
+    if task.device != "cpu":
+        torch.cuda.synchronize()
+
+
+def throughput(task: Task, work: Callable[[], int], warm_up: int = 2) -> dict[str, float]:
+    """Call ``work``, which returns the units that it did, for ``task.seconds`` after warm-up."""
+    for _ in range(warm_up):
+        work()
+    synchronise(task)
+    units, calls = 0, 0
+    start = time.perf_counter()
+    while calls < 2 or time.perf_counter() - start < task.seconds:
+        units += work()
+        calls += 1
+        synchronise(task)
+    seconds = time.perf_counter() - start
+    return {"per_second": units / seconds, "calls": calls, "seconds": seconds}
+
+
+def peak_mib(task: Task) -> dict[str, float]:
+    """The most memory that this process has held so far: its own and the device's."""
+    memory = {"rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    if task.device != "cpu":
+        memory["device_mib"] = torch.cuda.max_memory_allocated() / 2**20
+    return memory
+
+
+def train_for(task: Task, step: Callable[[float], int]) -> dict[str, float]:
+    """Call ``step`` until the CPU seconds are spent; it is told the share of them spent so far
+    and returns the instances that it trained on."""
+    instances, spent = 0, 0.0
+    start, wall = time.process_time(), time.perf_counter()
+    told = 0.0
+    while spent < task.cpu_seconds:
+        instances += step(spent / task.cpu_seconds)
+        spent = time.process_time() - start
+        if spent - told > 60:
+            told = spent
+            print(f"{spent:.0f} CPU seconds, {instances} instances", file=sys.stderr, flush=True)
+    seconds = time.perf_counter() - wall
+    return {"instances": instances, "cpu_seconds": spent, "wall_seconds": seconds}
+
+
+def main(measurements: dict[str, Measurement]) -> None:
+    """Run the measurement that the command line names and print its figures as one JSON object."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("measurement", choices=sorted(measurements))
+    parser.add_argument("--problem", choices=("tsp", "cvrp"), required=True)
+    parser.add_argument("--size", type=int, required=True)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu-seconds", type=float, default=1800.0)
+    parser.add_argument("--instances", type=Path, default=Path("instances.npz"))
+    parser.add_argument("--output", type=Path, default=Path("costs.npz"))
+    options = vars(parser.parse_args())
+    run = measurements[options.pop("measurement")]
+    task = Task(**options)
+    torch.set_num_threads(task.threads)
+    torch.manual_seed(task.seed)
+    before = peak_mib(task)
+    # libraries that print must not spoil the JSON
+    with contextlib.redirect_stdout(sys.stderr):
+        figures = run(task)
+    figures |= {"torch": torch.__version__, "threads": task.threads}
+    figures |= {f"{name}_before": value for name, value in before.items()} | peak_mib(task)
+    print(json.dumps(figures))
