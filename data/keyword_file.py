@@ -147,7 +147,8 @@ def parse(path: Path, text: str) -> Document:
     """Split a text into keywords and sections.
 
     Raises:
-        InputError: a line is neither, or a keyword or section comes twice.
+        InputError: a line is neither, a keyword or section comes twice, or the last line has no
+            end.
     """
     headers: dict[str, Header] = {}
     sections: dict[str, Section] = {}
@@ -157,7 +158,7 @@ def parse(path: Path, text: str) -> Document:
         if not line:
             continue
         if line == "EOF":
-            break
+            return Document(path, headers, sections)
         title, keyword = _SECTION.match(line), _HEADER.match(line)
         if title or keyword:
             key = (title or keyword).group(1).upper()  # type: ignore[union-attr]
@@ -178,4 +179,10 @@ def parse(path: Path, text: str) -> Document:
             )
         else:
             current.rows.append(Row(number, line.split()))
+    # TSPLIB lets EOF be left out, but then a number that is cut in two must not pass for another
+    if not text.endswith("\n"):
+        raise InputError(
+            f"{path}: the file stops within its last line, it may be cut short; accepted: EOF or "
+            "the end of a line at the end"
+        )
     return Document(path, headers, sections)

@@ -94,6 +94,8 @@ def _rows(path: Path, lines: list[tuple[int, list[str]]], capacity: float) -> li
         limit, told = (capacity, "at most CAPACITY, ") if rows else (0.0, "a depot's, ")
         if demand > limit:
             raise InputError(f"{where}: the DEMAND is {demand:g}; accepted: {told}{limit:g}")
+        if service > 0 and not rows:
+            raise InputError(f"{where}: the SERVICE TIME is {service:g}; accepted: a depot's, 0")
         if due < ready:
             raise InputError(
                 f"{where}: READY TIME {ready:g} is after DUE DATE {due:g}; accepted: not after"

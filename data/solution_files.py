@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def write_sol(solution: Solution, path: str | Path) -> None:
 
     Raises:
         InputError: the routes are of a TSP or of several depots, which the form cannot tell apart,
-            or the file cannot be written.
+            the cost is not finite, or the file cannot be written.
     """
     path = Path(path)
     num_depots = int(solution.instance.num_depots[0])
@@ -86,6 +87,8 @@ def write_sol(solution: Solution, path: str | Path) -> None:
             f"{path}: a .sol file is for one depot, the instance has {num_depots}; accepted: "
             f"{'.tour or ' if num_depots == 0 else ''}.json"
         )
+    if not math.isfinite(solution.cost):
+        raise InputError(f"{path}: the cost is {solution.cost}; accepted: a finite one, or .json")
     lines = [
         f"Route #{k}: {' '.join(map(str, route))}" for k, route in enumerate(solution.routes, 1)
     ]

@@ -9,6 +9,7 @@ Source: http://vrp.galgos.inf.puc-rio.br (CVRPLIB); G. Reinelt, TSPLIB 95, 1995;
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def vrp_from_document(document: Document, rounding: Rounding | None) -> Instance
     index = torch.tensor([row[node] for node in order])
 
     fields: dict[str, Any] = {
-        "demand": _loads(document, "DEMAND_SECTION", order, len(depots), capacity)
+        "demand": _amounts(document, "DEMAND_SECTION", order, len(depots), capacity)
     }
     fields |= _backhauls(document, order, len(depots), capacity)
     fields |= _times(document, order, len(depots))
@@ -110,18 +111,23 @@ def _depots(document: Document, ids: list[int]) -> list[int]:
     return depots
 
 
-def _loads(
-    document: Document, name: str, order: list[int], num_depots: int, capacity: float
+def _amounts(
+    document: Document,
+    name: str,
+    order: list[int],
+    num_depots: int,
+    capacity: float,
+    what: str = "demand",
 ) -> list[float]:
-    """One load for each node; checked here, where the line and the file's own number are known."""
-    table = document.node_values(name, order, ("demand",))
+    """One value for each node; checked here, where the line and the file's own number are known."""
+    table = document.node_values(name, order, (what,))
     for position, node in enumerate(order):
         line, (value,) = table[node]
         limit = 0.0 if position < num_depots else capacity
         if value > limit:
             told = "0 at a depot" if position < num_depots else f"at most CAPACITY, {limit:g}"
             raise InputError(
-                f"{document.where(line, name)}: the demand of node {node} is {value:g}; "
+                f"{document.where(line, name)}: the {what} of node {node} is {value:g}; "
                 f"accepted: {told}"
             )
     return [table[node][1][0] for node in order]
@@ -141,7 +147,7 @@ def _backhauls(
         )
     if kind not in BACKHAUL_TYPES:
         return {}
-    backhaul = _loads(document, name, order, num_depots, capacity)
+    backhaul = _amounts(document, name, order, num_depots, capacity)
     return {"backhaul": backhaul, "mixed_backhaul": BACKHAUL_TYPES[kind]}
 
 
@@ -165,8 +171,9 @@ def _times(document: Document, order: list[int], num_depots: int) -> dict[str, A
                 f"{document.where(document.header('SERVICE_TIME').line, 'SERVICE_TIME')}: there "
                 f"is a {name} as well; accepted: one of the two"
             )
-        table = document.node_values(name, order, ("service time",))
-        fields["service_time"] = [table[node][1][0] for node in order]
+        fields["service_time"] = _amounts(
+            document, name, order, num_depots, math.inf, "service time"
+        )
     elif "SERVICE_TIME" in document.headers:
         value = document.real("SERVICE_TIME", 0.0)
         fields["service_time"] = [0.0] * num_depots + [value] * (len(order) - num_depots)

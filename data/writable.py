@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from nco.data.errors import InputError
-from nco.data.instance import FIELDS, UNLIMITED, Instance, unbatch
+from nco.data.instance import FIELDS, UNLIMITED, Instance, is_depot, unbatch
 
 _NEUTRAL = {
     "linehaul": 0.0,
@@ -64,4 +64,10 @@ def single(instance: Instance, path: Path, expressible: Collection[str]) -> Inst
                 f"{path}: a {path.suffix} file cannot state {name}; accepted: "
                 f"{', '.join(expressible) or 'none but the distances'}, or a .json file"
             )
+    at_depot = one.service_time[is_depot(one)]
+    if bool(at_depot.any()):
+        raise InputError(
+            f"{path}: a depot has a service time, {at_depot.max():g}, which means nothing; "
+            "accepted: 0"
+        )
     return one
