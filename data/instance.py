@@ -413,7 +413,7 @@ def collate(instances: Sequence[Instance]) -> Instance:
     with_coords = all(i.coords is not None for i in instances)
     parts = []
     for instance in instances:
-        part = pad(instance.to(dtype) if instance.dtype != dtype else instance, size)
+        part = pad(with_dtype(instance, dtype), size)
         changes: dict[str, Tensor | None] = {"coords": part.coords if with_coords else None}
         if with_distance and part.distance is None:
             changes["distance"] = distance_matrix(part)
@@ -437,6 +437,18 @@ def replace(instance: Instance, changes: dict[str, Tensor | None]) -> Instance:
         raise InputError(f"unknown fields {sorted(unknown)}; accepted: {', '.join(FIELDS)}")
     fields = {name: getattr(instance, name) for name in FIELDS} | changes
     return Instance(**fields, batch_size=instance.batch_size)
+
+
+def with_dtype(instance: Instance, dtype: torch.dtype) -> Instance:
+    """The same instances with floating-point fields of this dtype.
+
+    `Instance.to(dtype)` would turn masks and counts into floats as well.
+    """
+    fields = {name: getattr(instance, name) for name in FIELDS}
+    return replace(
+        instance,
+        {n: v.to(dtype) for n, v in fields.items() if v is not None and v.is_floating_point()},
+    )
 
 
 def unbatch(instance: Instance) -> list[Instance]:
