@@ -90,7 +90,7 @@ class BudgetConfig(_Strict):
         """As it stands in tables."""
         parts = [] if self.time_limit is None else [f"{self.time_limit:g} s"]
         parts += [] if self.iterations is None else [f"{self.iterations} iterations"]
-        return ", ".join(parts) or "none"
+        return ", ".join(parts) or "no limit"
 
 
 class SolverEntry(_Strict):

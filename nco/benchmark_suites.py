@@ -108,13 +108,15 @@ def _optima(suite: FileSuite) -> dict[str, float]:
     try:
         data = json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: no JSON ({error.msg}); {accepted}") from None
+        raise InputError(
+            f"{path}, line {error.lineno}: no JSON ({error.msg}); {accepted}"
+        ) from None
     if not isinstance(data, dict):
         raise InputError(f"{path} holds a {type(data).__name__}; {accepted}")
     for name, cost in data.items():
         if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 < cost < math.inf:
             raise InputError(f"{path}: {name} is {cost!r}; accepted: a number above 0")
-    return data
+    return {name: float(cost) for name, cost in data.items()}
 
 
 def _reference(
@@ -138,11 +140,15 @@ def _best_known(path: Path, instance: Instance) -> Reference:
     A difference means another rounding or objective, and a gap to it would be false.
     """
     if not path.is_file():
-        raise InputError(f"best-known solution {path} does not exist; accepted: one beside each file")
+        raise InputError(
+            f"best-known solution {path} does not exist; accepted: one beside each file"
+        )
     stored = read_sol(path)
     report = check_routes(instance, stored.routes)
     if not report.feasible:
-        raise InputError(f"best-known solution {path} is infeasible: {'; '.join(report.violations)}")
+        raise InputError(
+            f"best-known solution {path} is infeasible: {'; '.join(report.violations)}"
+        )
     if stored.cost is None or not math.isclose(stored.cost, report.cost, rel_tol=1e-6):
         raise InputError(
             f"best-known solution {path} claims cost {stored.cost}, its routes cost {report.cost}; "

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from joblib import Parallel, delayed, parallel_config
@@ -23,7 +23,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from pydantic import TypeAdapter
 
 from nco.baselines.solver import Solver, UnsupportedError
-from nco.data.instance import collate
+from nco.data.instance import Instance, collate
 from nco.data.solution import Solution
 from nco.provenance import package_version
 from nco.solver_config import SolverConfig, build_solver
@@ -57,7 +57,9 @@ class Outcome:
     cpu_seconds: float | None
 
 
-DIED = Outcome("failed", "the worker process died (killed, out of memory or crashed)", (), 0, 0, None)
+DIED = Outcome(
+    "failed", "the worker process died (killed, out of memory or crashed)", (), 0, 0, None
+)
 
 
 PACKAGES = {
@@ -92,33 +94,42 @@ def run_task(task: Task) -> Outcome:
     Raises:
         InputError: an instance file is missing or has changed.
     """
-    instance = collate([task.store.instance(entry) for entry in task.instances])
-    count = len(task.instances)
-    timeout = None if task.entry.timeout is None else task.entry.timeout * count
-    setup = 0.0
+    instances = [task.store.instance(entry) for entry in task.instances]
+    timeout = None if task.entry.timeout is None else task.entry.timeout * len(instances)
     started = time.perf_counter()
     try:
-        solver = _solver(task.entry.solver.model_dump_json())
-        setup = time.perf_counter() - started
-        started, cpu_started = time.perf_counter(), cpu_seconds()
-        with _time_limit(timeout), _one_thread():
-            solutions = solver.solve(instance, task.entry.budget.build(), task.seed)
-        call, cpu = time.perf_counter() - started, _difference(cpu_started, cpu_seconds())
-        answers = _answers(solutions, count)
+        with _one_thread():
+            return _solve(task, instances, timeout)
     except _TimeoutReached:
         status, error = "timeout", f"stopped after {timeout:g} s"
     except UnsupportedError as problem:
         status, error = "unsupported", str(problem)
     except Exception as problem:
         status, error = "failed", f"{type(problem).__name__}: {problem}"
-    else:
-        status, error = "ok", None
-        if timeout is not None and call > timeout:
-            status, error = "timeout", f"came back after {call:.3g} s; the timeout is {timeout:g} s"
-        # a first call also starts processes and imports packages; that is not solving
-        wall = min(solutions[0].seconds, call) if count == 1 else call
-        return Outcome(status, error, answers, wall, setup + call - wall, cpu)
-    return Outcome(status, error, (), time.perf_counter() - started, setup, cpu)
+    return Outcome(status, error, (), time.perf_counter() - started, 0.0, None)
+
+
+def _solve(task: Task, instances: list[Instance], timeout: float | None) -> Outcome:
+    alone = len(instances) == 1
+    budget = task.entry.budget.build()
+    started = time.perf_counter()
+    solver = _solver(task.entry.solver.model_dump_json())
+    if not alone:
+        # what is done once in a process (compiling, allocating) is no part of a throughput
+        solver.solve(instances[0], budget, task.seed)
+    setup = time.perf_counter() - started
+    batch = collate(instances)
+    started, cpu_started = time.perf_counter(), cpu_seconds()
+    with _time_limit(timeout):
+        solutions = solver.solve(batch, budget, task.seed)
+    call, cpu = time.perf_counter() - started, _difference(cpu_started, cpu_seconds())
+    answers = _answers(solutions, len(instances))
+    # a first call also starts processes and imports packages; that is not solving
+    wall = min(solutions[0].seconds, call) if alone else call
+    status, error = "ok", None
+    if timeout is not None and call > timeout:
+        status, error = "timeout", f"came back after {call:.3g} s; the timeout is {timeout:g} s"
+    return Outcome(status, error, answers, wall, setup + call - wall, cpu)
 
 
 def _answers(solutions: list[Solution], count: int) -> tuple[Answer, ...]:
@@ -211,12 +222,10 @@ def run_all(
         chosen = list(pending.items())[: 1 if alone else None]
         workers = 2 if alone and num_workers > 1 else num_workers
         with parallel_config(backend="loky", inner_max_num_threads=1):
-            parallel = Parallel(
-                n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
-            )
-        results = parallel(delayed(_indexed)(function, index, item) for index, item in chosen)
+            parallel = Parallel(n_jobs=workers, return_as="generator_unordered")
+        calls = (delayed(_indexed)(function, index, item) for index, item in chosen)
         try:
-            for index, result in results:
+            for index, result in cast("Iterator[tuple[int, Result]]", parallel(calls)):
                 yield pending.pop(index), result
             alone = max(0, alone - 1)
         except TerminatedWorkerError:
@@ -225,7 +234,5 @@ def run_all(
             alone = 0 if alone else 2 * num_workers
 
 
-def _indexed(
-    function: Callable[[Item], Result], index: int, item: Item
-) -> tuple[int, Result]:
+def _indexed(function: Callable[[Item], Result], index: int, item: Item) -> tuple[int, Result]:
     return index, function(item)

@@ -18,7 +18,6 @@ from nco.report_page import (
     Items,
     Notice,
     Picture,
-    Table,
     Text,
     html_page,
     markdown_page,
@@ -173,7 +172,7 @@ def _suite_blocks(summary: SuiteSummary, records: list[Record]) -> list[Block]:
             comparison,
         ]
     if 1 < len(summary.instances) <= MAX_INSTANCE_ROWS:
-        blocks += [Heading(3, "Every instance"), instance_table(summary)]
+        blocks.append(instance_table(summary))
     failures = failure_table(summary, records)
     if failures is not None:
         blocks += [Heading(3, "Failures"), failures]

@@ -11,15 +11,15 @@ STYLE = """
 :root { color-scheme: light; --ink: #1c2530; --soft: #5b6773; --line: #dde3e8; --tint: #f5f7f9; }
 * { box-sizing: border-box; }
 body { margin: 0; background: #fff; color: var(--ink);
-  font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+  font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 40px 28px 72px; }
 h1 { font-size: 30px; line-height: 1.2; margin: 0 0 4px; letter-spacing: -0.01em; }
-h2 { font-size: 21px; margin: 52px 0 6px; padding-top: 18px; border-top: 2px solid var(--ink); }
+h2 { font-size: 21px; margin: 40px 0 6px; padding-top: 18px; border-top: 2px solid var(--ink); }
 h3 { font-size: 16px; margin: 30px 0 6px; }
-p { margin: 6px 0 10px; max-width: 78ch; }
+p { margin: 6px 0 10px; max-width: 92ch; }
 p.soft, figcaption, .note { color: var(--soft); font-size: 13.5px; }
 .wide { overflow-x: auto; margin: 14px 0 8px; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; min-width: 68%; font-variant-numeric: tabular-nums; }
 th { font-size: 12.5px; font-weight: 600; color: var(--soft); text-align: right;
   vertical-align: bottom; padding: 6px 12px; border-bottom: 1.5px solid var(--ink); }
 td { padding: 8px 12px; border-bottom: 1px solid var(--line); text-align: right;
@@ -32,7 +32,7 @@ td.best { font-weight: 650; }
 figure { margin: 18px 0 26px; }
 figure img { max-width: 100%; height: auto; display: block; }
 .notice { border-left: 4px solid #d55e00; background: #fdf4ee; padding: 10px 14px; margin: 16px 0; }
-ul { padding-left: 20px; } li { margin: 3px 0; max-width: 78ch; }
+ul { padding-left: 20px; } li { margin: 3px 0; max-width: 92ch; }
 details { margin: 12px 0; } summary { cursor: pointer; color: var(--soft); }
 pre { background: var(--tint); padding: 14px 16px; overflow-x: auto; font-size: 12.5px;
   line-height: 1.45; border-radius: 4px; }
@@ -96,10 +96,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells."""
+    """Rows of cells; one with a ``fold`` is folded away in HTML, under that title."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
+    fold: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,10 +173,13 @@ def _html_table(table: Table) -> str:
             kind = f"{column.align} best" if cell.best else column.align
             cells.append(f'<td class="{kind}">{html.escape(cell.text)}{note}</td>')
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    return (
+    body = (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+    if not table.fold:
+        return body
+    return f"<details><summary>{html.escape(table.fold)}</summary>{body}</details>"
 
 
 def markdown_page(blocks: Sequence[Block], picture_folder: str) -> str:
@@ -193,13 +197,14 @@ def _markdown(block: Block, folder: str) -> str:
             return f"> **Note:** {text}"
         case Items(items):
             return "\n".join(f"- {item}" for item in items)
-        case Table(columns, rows):
+        case Table(columns, rows, fold):
             lines = [
                 [column.title for column in columns],
                 ["---:" if column.align == "right" else ":---" for column in columns],
                 *([_bold(cell) for cell in row] for row in rows),
             ]
-            return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+            title = f"{fold}:\n\n" if fold else ""
+            return title + "\n".join(f"| {' | '.join(line)} |" for line in lines)
         case Picture(name, _, caption):
             return f"![{caption}]({folder}/{name})"
         case Details(title, text):

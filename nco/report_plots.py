@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -20,7 +21,7 @@ from nco.summary import Row, SuiteSummary, best_record
 # Okabe and Ito, "Color universal design" (2008): told apart by colour-blind readers
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444", "#b8a800")
 MARKERS = "osD^vPX*"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.edgecolor": "#8a94a0",
@@ -56,7 +57,7 @@ def gap_strips(summary: SuiteSummary) -> str | None:
     if not rows or max(len(row.gaps) for row in rows) < 2:
         return None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.2, 0.9 + 0.46 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(10.4, 0.9 + 0.46 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         # the same spread for every solver, so that a row's dots do not depend on the others
         for place, row in enumerate(rows):
@@ -65,7 +66,7 @@ def gap_strips(summary: SuiteSummary) -> str | None:
             spread = 0.24 * (2 * ((np.arange(len(gaps)) * 0.618034) % 1) - 1)
             ink = colour(summary, row.entry.name)
             size = 26 if len(gaps) <= 50 else 10
-            axes.scatter(gaps, place + spread, s=size, color=ink, alpha=0.35, linewidths=0)
+            axes.scatter(gaps, place + spread, s=size, color=ink, alpha=0.5, linewidths=0)
             mean = 100 * row.gap.mean
             if row.gap.low is not None and row.gap.high is not None:
                 interval = [100 * row.gap.low, 100 * row.gap.high]
@@ -94,6 +95,8 @@ def _gap_axis(axes: Axes, which: str, gaps: Sequence[float]) -> None:
         axis = axes.xaxis if which == "x" else axes.yaxis
         axis.set_ticks(ticks)
         axis.set_ticks([], minor=True)
+        limit = axes.set_xlim if which == "x" else axes.set_ylim
+        limit(bottom * 1.3 if bottom < -0.05 else -0.12, top * 1.35)
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
@@ -109,7 +112,7 @@ def over_time(summary: SuiteSummary) -> str | None:
         return None
     factor = 100 if by_gap else 1
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.2, 3.6), layout="constrained")
+        figure = Figure(figsize=(10.4, 3.9), layout="constrained")
         axes = figure.add_subplot()
         shown: list[float] = []
         for row in rows:
@@ -123,7 +126,7 @@ def over_time(summary: SuiteSummary) -> str | None:
         else:
             axes.set_ylabel("mean cost")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        figure.legend(loc="outside right upper", frameon=False)
+        figure.legend(loc="outside right upper", frameon=False, labelspacing=0.9)
         return svg(figure)
 
 
@@ -132,18 +135,19 @@ def _draw_over_time(
 ) -> list[float]:
     """Draw one solver; the values drawn."""
     final = row.gap if by_gap else row.cost
-    assert final is not None and row.wall_seconds is not None
+    assert final is not None
+    assert row.wall_seconds is not None
     name = row.entry.name
-    style = {"color": colour(summary, name), "marker": marker(summary, name)}
+    ink, shape = colour(summary, name), marker(summary, name)
     end = (row.wall_seconds, factor * final.mean)
+    values = [end[1]]
     if row.curve:
-        seconds = [max(t, 1e-4) for t, _ in row.curve] + [max(end[0], row.curve[-1][0])]
-        values = [factor * v for _, v in row.curve] + [end[1]]
-        axes.step(seconds, values, where="post", linewidth=1.8, color=style["color"])
-        axes.plot(seconds[-1], values[-1], linestyle="none", markersize=7, label=name, **style)
-        return values
-    axes.plot(*end, linestyle="none", markersize=8, label=name, **style)
-    return [end[1]]
+        end = (max(end[0], row.curve[-1][0]), end[1])
+        values = [factor * v for _, v in row.curve] + values
+        seconds = [max(t, 1e-4) for t, _ in row.curve] + [end[0]]
+        axes.step(seconds, values, where="post", linewidth=1.8, color=ink)
+    axes.plot(*end, linestyle="none", markersize=8, label=name, color=ink, marker=shape)
+    return values
 
 
 def route_panels(summary: SuiteSummary, records: Sequence[Record]) -> str | None:
@@ -171,10 +175,12 @@ def route_panels(summary: SuiteSummary, records: Sequence[Record]) -> str | None
         return None
     found.sort(key=lambda pair: pair[1].cost)
     found = found[:MAX_PANELS]
-    columns = min(3, len(found))
+    columns = len(found) if len(found) <= 4 else 3
     lines = math.ceil(len(found) / columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.0 * columns, 3.25 * lines), layout="constrained")
+        figure = Figure(
+            figsize=(10.4, (10.6 / columns if columns > 2 else 4.4) * lines), layout="constrained"
+        )
         for place, (row, solution) in enumerate(found, start=1):
             axes = figure.add_subplot(lines, columns, place)
             draw(solution, axes)
@@ -187,7 +193,5 @@ def _panel_title(summary: SuiteSummary, row: Row, solution: Solution, instance: 
     reference = summary.references.get(instance)
     relative = "" if reference is None else f" ({100 * (solution.cost / reference - 1):+.2f} %)"
     count = len(solution.routes)
-    return (
-        f"{row.entry.name}\n{solution.cost:,.6g}{relative}, "
-        f"{count} {'route' if count == 1 else 'routes'}"
-    )
+    many = "route" if count == 1 else "routes"
+    return f"{row.entry.name}\n{solution.cost:,.6g}{relative}\n{count} {many}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from nco.report_page import Cell, Column, Table
 from nco.statistics import Estimate
@@ -11,14 +12,14 @@ from nco.store import Record, Store
 from nco.summary import Row, SuiteSummary
 
 DASH = "–"
-NO_SECOND = Cell(DASH)
 
 
-def cost_text(value: float) -> str:
-    """Whole costs in full, others with six digits."""
-    if value == round(value) and abs(value) < 1e15:
-        return f"{value:,.0f}"
-    return f"{value:,.2f}" if abs(value) >= 10_000 else f"{value:,.6g}"
+def cost_digits(costs: Iterable[float]) -> int:
+    """Decimals for a column of costs: none for whole ones, else five digits and at least one."""
+    found = [abs(cost) for cost in costs]
+    if all(cost == round(cost) for cost in found):
+        return 0
+    return max(1, 4 - math.floor(math.log10(max(found))))
 
 
 def seconds_text(value: float | None) -> str:
@@ -55,26 +56,29 @@ def summary_table(summary: SuiteSummary) -> Table:
     ]
     costs = [r.cost.mean for r in summary.rows if r.cost and _complete(summary, r.costs)]
     best = min(costs, default=None)
-    return Table(columns, [_summary_row(summary, row, best) for row in summary.rows])
+    digits = cost_digits(row.cost.mean for row in summary.rows if row.cost)
+    return Table(columns, [_summary_row(summary, row, best, digits) for row in summary.rows])
 
 
 def _complete(summary: SuiteSummary, values: dict[str, float]) -> bool:
     return len(values) == len(summary.instances)
 
 
-def _summary_row(summary: SuiteSummary, row: Row, best: float | None) -> list[Cell]:
+def _summary_row(summary: SuiteSummary, row: Row, best: float | None, digits: int) -> list[Cell]:
     total = len(summary.instances)
     seeds = len(row.entry.seeds)
     cost = Cell(DASH)
     if row.cost is not None:
         part = "" if row.cost.count == total else f"over {row.cost.count} of {total}"
         is_best = best is not None and not part and row.cost.mean <= best * (1 + 1e-9)
-        cost = Cell(cost_text(row.cost.mean), part, is_best)
+        cost = Cell(f"{row.cost.mean:,.{digits}f}", part, is_best)
     gap = Cell(DASH)
     if row.gap is not None:
         part = "" if row.gap.count == total else f"over {row.gap.count} of {total}"
         notes = " ".join(text for text in (_interval(row.gap), part) if text)
         gap = Cell(percent(row.gap.mean), notes)
+    if summary.is_reference(row) and row.gap is not None:
+        gap = Cell("reference", "" if row.gap.count == total else f"{row.gap.count} of {total}")
     cpu = "" if row.cpu_seconds is None else f"CPU {seconds_text(row.cpu_seconds)} s"
     throughput = Cell(DASH)
     if row.throughput is not None:
@@ -105,7 +109,13 @@ def comparison_table(summary: SuiteSummary) -> Table | None:
         c = row.comparison
         if c is None or c.difference.count < 2:
             continue
-        p = DASH if row.p_value is None else "< 0.001" if row.p_value < 1e-3 else f"{row.p_value:.3f}"
+        p = (
+            DASH
+            if row.p_value is None
+            else "< 0.001"
+            if row.p_value < 1e-3
+            else f"{row.p_value:.3f}"
+        )
         rows.append([
             Cell(row.entry.name), Cell(f"{c.wins} / {c.ties} / {c.losses}"),
             Cell(percent(c.difference.mean), _interval(c.difference)), Cell(p),
@@ -119,10 +129,12 @@ def instance_table(summary: SuiteSummary) -> Table:
     """One row an instance: the cost and gap of each solver."""
     columns = [Column("Instance", "left"), Column("Reference")]
     columns += [Column(row.entry.name) for row in summary.rows]
+    digits = cost_digits(cost for row in summary.rows for cost in row.costs.values())
     rows = []
     for instance in summary.instances:
         reference = summary.references.get(instance.name)
-        cells = [Cell(instance.name), Cell(DASH if reference is None else cost_text(reference))]
+        shown = DASH if reference is None else f"{reference:,.{digits}f}"
+        cells = [Cell(instance.name), Cell(shown)]
         best = min((r.costs[instance.name] for r in summary.rows if instance.name in r.costs),
                    default=0.0)  # fmt: skip
         for row in summary.rows:
@@ -130,10 +142,10 @@ def instance_table(summary: SuiteSummary) -> Table:
             if cost is None:
                 cells.append(Cell(DASH))
                 continue
-            note = "" if gap is None else percent(gap)
-            cells.append(Cell(cost_text(cost), note, cost <= best * (1 + 1e-9)))
+            note = "" if gap is None or summary.is_reference(row) else percent(gap)
+            cells.append(Cell(f"{cost:,.{digits}f}", note, cost <= best * (1 + 1e-9)))
         rows.append(cells)
-    return Table(columns, rows)
+    return Table(columns, rows, fold="Every instance")
 
 
 def failure_table(summary: SuiteSummary, records: Sequence[Record]) -> Table | None:

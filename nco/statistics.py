@@ -14,6 +14,8 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
+MIN_VALUES = 5
+"""With fewer values no interval is given: a bootstrap of so few only repeats them."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Estimate:
 
     mean: float
     low: float | None
-    """Lower end of the interval; None where fewer than two values are known."""
+    """Lower end of the interval; None where fewer than `MIN_VALUES` are known."""
     high: float | None
     count: int
     """Values that the mean is over."""
@@ -62,8 +64,8 @@ def estimate(values: Sequence[float], seed: int) -> Estimate | None:
     if data.size == 0:
         return None
     mean = float(data.mean())
-    if data.size == 1:
-        return Estimate(mean, None, None, 1)
+    if data.size < MIN_VALUES:
+        return Estimate(mean, None, None, int(data.size))
     if np.ptp(data) <= 1e-12 * max(1.0, float(np.abs(data).max())):
         return Estimate(mean, mean, mean, int(data.size))
     interval = stats.bootstrap(
@@ -102,7 +104,7 @@ def compare(
     assert difference is not None
     p_value = None
     if np.any(relative != 0):
-        p_value = float(stats.wilcoxon(relative, zero_method="pratt", method="approx").pvalue)
+        p_value = float(np.asarray(stats.wilcoxon(relative, zero_method="pratt"))[1])
     return Comparison(
         wins=int((relative < 0).sum()),
         ties=int((relative == 0).sum()),

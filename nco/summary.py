@@ -88,6 +88,17 @@ class SuiteSummary:
     compared_to: str | None
     """The solver that the others are compared to."""
 
+    def is_reference(self, row: Row) -> bool:
+        """True where a row's only seed is itself what gaps are relative to."""
+        reference = next(
+            s for s in self.store.header.config.suites if s.name == self.name
+        ).reference
+        return (
+            isinstance(reference, SolverReference)
+            and reference.solver == row.entry.name
+            and len(row.entry.seeds) == 1
+        )
+
     @property
     def instances(self) -> list[InstanceEntry]:
         """In the order of the store."""
@@ -227,9 +238,7 @@ def _compared_to(store: Store, suite: str, costs: dict[str, dict[str, float]]) -
     return min(ran, key=lambda name: (-len(ran[name]), sum(ran[name].values()) / len(ran[name])))
 
 
-def _comparison(
-    costs: dict[str, float], others: dict[str, float], seed: int
-) -> Comparison | None:
+def _comparison(costs: dict[str, float], others: dict[str, float], seed: int) -> Comparison | None:
     both = [i for i in costs if others.get(i, 0.0) > 0]
     return compare([costs[i] for i in both], [others[i] for i in both], seed)
 
