@@ -193,6 +193,21 @@ def unit_coordinates(instance: Instance) -> Float[Tensor, "batch node 2"]:
     return shifted.masked_fill(~real, 0)
 
 
+FORBIDDEN = -1e9
+"""Added to the score of a node that the mask forbids: exp of it is exactly 0. Finite, so that no
+row can turn into NaN."""
+
+
+def mask_bias(
+    mask: Bool[Tensor, "batch state node"], dtype: torch.dtype
+) -> Float[Tensor, "batch state node"]:
+    """0 where allowed and `FORBIDDEN` elsewhere, to be added to scores.
+
+    By arithmetic: ``masked_fill`` and ``where`` are several times slower on a CPU.
+    """
+    return mask.to(dtype).sub_(1).mul_(-FORBIDDEN)
+
+
 def any_node(mask: Bool[Tensor, "batch trajectory node"]) -> Bool[Tensor, "batch trajectory"]:
     """Whether a trajectory has any True node.
 

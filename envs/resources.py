@@ -85,7 +85,15 @@ class Resource(ABC):
 
 @dataclass(frozen=True)
 class Load(Resource):
-    """Goods delivered since the depot; at most the capacity."""
+    """Goods delivered since the depot; at most the capacity.
+
+    Args:
+        slack: of the capacity, for the rounding of sums. With 0 and demands given as fractions in
+            float32 the rule is that of Kool et al.'s published code, which forbids some loads
+            that are exactly full.
+    """
+
+    slack: float = LOAD_SLACK
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -100,7 +108,7 @@ class Load(Resource):
         index = torch.arange(instance.num_nodes, device=instance.valid.device)
         at_depot = index < instance.num_depots.unsqueeze(1)
         demand = instance.linehaul.masked_fill(at_depot, -torch.inf)
-        return demand, instance.capacity * (1 + LOAD_SLACK), instance.capacity
+        return demand, instance.capacity * (1 + self.slack), instance.capacity
 
     def initial(self, tables: tuple[Tensor, ...]) -> Float[Tensor, "batch"]:
         return torch.zeros_like(tables[1])

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from nco.envs.environment import Observation
+from nco.envs.environment import Observation, mask_bias
 from nco.models.policy import Encoding
 
 
@@ -79,7 +79,7 @@ def glimpse(
     b, k, d = query.shape
     h = key.shape[1]
     scores = query.view(b, k, h, d // h).transpose(1, 2) @ key
-    weights = scores.masked_fill(~mask.unsqueeze(1), -torch.inf).softmax(3)
+    weights = (scores + mask_bias(mask, scores.dtype).unsqueeze(1)).softmax(3)
     return (weights @ value).transpose(1, 2).reshape(b, k, d)
 
 

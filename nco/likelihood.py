@@ -7,7 +7,8 @@ does not grow with the depth of the rollout's graph, and every matrix product is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -15,64 +16,81 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from nco.data.instance import Instance
-from nco.envs.environment import Environment, Observation
+from nco.envs.environment import Environment, Observation, mask_bias
 from nco.models.policy import Encoding, Policy
 from nco.rollout import Decisions, Trajectory, replay
 
-CPU_CHUNK = 1.5e6
-"""Query-node-head products of one scoring chunk on a CPU: what stays in its caches."""
+CPU_CHUNK = 2.5e5
+"""State-node-head products of one scoring chunk on a CPU: 1 MB in float32, a core's L2 cache."""
 GPU_CHUNK = 2.5e8
 """The same on a GPU: about 1 GB for each table of that size in float32."""
+HEADS = 8
+"""Of a typical policy; the budget need not be exact."""
 
 
-def chunk_size(decisions: Decisions) -> int:
-    """Instances to score at once."""
-    steps, _, s, n = decisions.mask.shape
-    budget = CPU_CHUNK if decisions.mask.device.type == "cpu" else GPU_CHUNK
-    return max(1, int(budget / (8 * steps * s * n)))
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The decisions of some instances at some steps, which are scored at once."""
+
+    first: int
+    last: int
+    """Instances ``first`` to ``last``, the latter excluded."""
+    begin: int
+    end: int
+    """Steps, likewise."""
 
 
-def _stacked(values: Tensor, start: int, stop: int) -> Tensor:
-    """[T, B, S, ...] -> [b, T·S, ...] for the instances of a chunk."""
-    return values[:, start:stop].transpose(0, 1).flatten(1, 2)
+def chunks(decisions: Decisions, budget: float | None = None) -> list[Chunk]:
+    """Cut the decisions so that a chunk's attention weights fit a budget (in numbers).
+
+    Whole instances where several fit, else some steps of one instance.
+    """
+    steps, count, s, n = decisions.mask.shape
+    if budget is None:
+        budget = CPU_CHUNK if decisions.mask.device.type == "cpu" else GPU_CHUNK
+    per_step = HEADS * s * n
+    instances = max(1, int(budget / (per_step * steps)))
+    length = steps if instances > 1 else min(steps, max(1, int(budget / per_step)))
+    # even lengths: a short last chunk costs as much overhead as a long one
+    length = math.ceil(steps / math.ceil(steps / length))
+    found = []
+    for first in range(0, count, instances):
+        last = min(count, first + instances)
+        marks = list(range(0, steps, length))
+        if decisions.unstarted:
+            # the choice before any node is chosen is scored by itself
+            marks = [0, *range(1, steps, length)]
+        found += [
+            Chunk(first, last, begin, end)
+            for begin, end in zip(marks, [*marks[1:], steps], strict=True)
+        ]
+    return found
 
 
-def _log_probability(
-    policy: Policy, encoding: Encoding, observation: Observation, action: Tensor
-) -> Float[Tensor, "batch state"]:
-    logits = policy.logits(encoding, observation)
-    scores = logits.float().masked_fill(~observation.mask, -torch.inf)
-    return scores.gather(2, action.unsqueeze(2)).squeeze(2) - scores.logsumexp(2)
+def _stacked(values: Tensor, chunk: Chunk) -> Tensor:
+    """[T, B, S, ...] -> [b, t·S, ...] for a chunk."""
+    part = values[chunk.begin : chunk.end, chunk.first : chunk.last]
+    return part.transpose(0, 1).flatten(1, 2)
 
 
 def _score(
-    policy: Policy, encoding: Encoding, decisions: Decisions, start: int, stop: int
+    policy: Policy, encoding: Encoding, decisions: Decisions, chunk: Chunk
 ) -> Float[Tensor, "batch trajectory"]:
-    """Log-likelihood of the trajectories of the instances ``start`` to ``stop``."""
-    steps = decisions.mask.shape[0]
-    pieces = [(0, 1, False), (1, steps, True)] if decisions.unstarted else [(0, steps, True)]
-    total = None
-    for begin, end, started in pieces:
-        if begin == end:
-            continue
-        observation = Observation(
-            current=_stacked(decisions.current[begin:end], start, stop),
-            first=_stacked(decisions.first[begin:end], start, stop),
-            features=_stacked(decisions.features[begin:end], start, stop),
-            mask=_stacked(decisions.mask[begin:end], start, stop),
-            started=started,
-        )
-        action = _stacked(decisions.action[begin:end], start, stop)
-        chosen = _log_probability(policy, encoding, observation, action)
-        part = chosen.view(stop - start, end - begin, -1).sum(1)
-        total = part if total is None else total + part
-    assert total is not None  # a trajectory has at least one decision
-    return total
-
-
-def _chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, count, size):
-        yield start, min(count, start + size)
+    """A chunk's part of the log-likelihood of its trajectories; ``encoding`` is the chunk's."""
+    observation = Observation(
+        current=_stacked(decisions.current, chunk),
+        first=_stacked(decisions.first, chunk),
+        features=_stacked(decisions.features, chunk),
+        mask=_stacked(decisions.mask, chunk),
+        started=not (decisions.unstarted and chunk.begin == 0),
+    )
+    action = _stacked(decisions.action, chunk).unsqueeze(2)
+    with torch.autocast(action.device.type, enabled=False):
+        scores = policy.logits(encoding, observation)
+        scores = scores + mask_bias(observation.mask, scores.dtype)
+        # log_softmax and a look-up: torch's logsumexp is ten times slower on a CPU
+        chosen = scores.log_softmax(2).gather(2, action)
+    return chosen.view(chunk.last - chunk.first, chunk.end - chunk.begin, -1).sum(1)
 
 
 def decisions_of(
@@ -91,7 +109,7 @@ def log_likelihood(
     trajectory: Trajectory,
     *,
     encoding: Encoding | None = None,
-    chunk: int | None = None,
+    budget: float | None = None,
 ) -> Float[Tensor, "batch trajectory"]:
     """Log-likelihood of each trajectory's chosen actions, differentiable.
 
@@ -99,25 +117,27 @@ def log_likelihood(
         policy: is run once for the encoding and once for each chunk.
         env, instance, trajectory: as in the rollout; states that were not recorded are replayed.
         encoding: the policy's tables, where they are computed already (with gradients).
-        chunk: instances to score at once; by default what a memory budget allows. Activations of
-            a chunk are recomputed in the backward pass, so memory does not grow with their number.
+        budget: of a chunk, as `chunks` explains. The activations of a chunk are recomputed in the
+            backward pass, so memory does not grow with their number.
     """
     decisions = decisions_of(env, instance, trajectory)
     if encoding is None:
         encoding = policy.encode(instance)
-    size = chunk or chunk_size(decisions)
-    count = trajectory.actions.shape[0]
-    if size >= count:
-        return _score(policy, encoding, decisions, 0, count)
-    parts = []
-    for start, stop in _chunks(count, size):
-        part = encoding.part(start, stop)
+    plan = chunks(decisions, budget)
+    total: dict[int, Tensor] = {}
+    for chunk in plan:
+        part = encoding.part(chunk.first, chunk.last)
 
-        def scored(*leaves: Tensor, part: Encoding = part, at: tuple[int, int] = (start, stop)):
-            return _score(policy, part.with_leaves(leaves), decisions, *at)
+        def scored(*leaves: Tensor, part: Encoding = part, chunk: Chunk = chunk) -> Tensor:
+            return _score(policy, part.with_leaves(leaves), decisions, chunk)
 
-        parts.append(checkpoint(scored, *part.leaves(), use_reentrant=False))
-    return torch.cat(parts)
+        if len(plan) == 1:
+            return scored(*part.leaves())
+        score = checkpoint(scored, *part.leaves(), use_reentrant=False)
+        assert isinstance(score, Tensor)
+        known = total.get(chunk.first)
+        total[chunk.first] = score if known is None else known + score
+    return torch.cat(list(total.values()))
 
 
 def policy_gradient(
@@ -128,7 +148,7 @@ def policy_gradient(
     weights: Float[Tensor, "batch trajectory"],
     *,
     encoding: Encoding | None = None,
-    chunk: int | None = None,
+    budget: float | None = None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch trajectory"]]:
     """A loss whose gradient is that of ``(weights * log_likelihood).sum()``, and the likelihoods.
 
@@ -142,34 +162,29 @@ def policy_gradient(
     decisions = decisions_of(env, instance, trajectory)
     if encoding is None:
         encoding = policy.encode(instance)
-    count = trajectory.actions.shape[0]
-    size = chunk or chunk_size(decisions)
     tables = encoding.leaves()
     num_batched = len(encoding.batched)
     sums = [torch.zeros_like(t) for t in tables]
     direct = [p for p in policy.parameters() if p.requires_grad]
     direct_sums: list[Tensor | None] = [None] * len(direct)
-    scores, value = [], torch.zeros((), device=weights.device)
-    for start, stop in _chunks(count, size):
-        cut = [t[start:stop] if i < num_batched else t for i, t in enumerate(tables)]
+    scores = torch.zeros_like(trajectory.costs)
+    for chunk in chunks(decisions, budget):
+        rows = slice(chunk.first, chunk.last)
+        cut = [t[rows] if i < num_batched else t for i, t in enumerate(tables)]
         leaves = [t.detach().requires_grad_() for t in cut]
         with torch.enable_grad():
-            score = _score(policy, encoding.with_leaves(leaves), decisions, start, stop)
-            loss = (weights[start:stop] * score).sum()
-        grads = torch.autograd.grad(loss, [*leaves, *direct], allow_unused=True)
+            score = _score(policy, encoding.with_leaves(leaves), decisions, chunk)
+        grads = torch.autograd.grad(
+            score, [*leaves, *direct], grad_outputs=weights[rows], allow_unused=True
+        )
         for i, grad in enumerate(grads[: len(leaves)]):
-            if grad is None:
-                continue
-            if i < num_batched:
-                sums[i][start:stop] = grad
-            else:
-                sums[i] += grad
+            if grad is not None:
+                (sums[i][rows] if i < num_batched else sums[i]).add_(grad)
         for i, grad in enumerate(grads[len(leaves) :]):
             if grad is not None:
                 known = direct_sums[i]
                 direct_sums[i] = grad if known is None else known + grad
-        scores.append(score.detach())
-        value = value + loss.detach()
+        scores[rows] += score.detach()
     surrogate = torch.zeros((), device=weights.device)
     for table, total in zip(tables, sums, strict=True):
         if table.requires_grad:
@@ -177,5 +192,6 @@ def policy_gradient(
     for parameter, total in zip(direct, direct_sums, strict=True):
         if total is not None:
             surrogate = surrogate + (parameter * total).sum()
+    value = (weights * scores).sum()
     # keep the gradient, show the value of the true loss
-    return surrogate - surrogate.detach() + value, torch.cat(scores)
+    return surrogate - surrogate.detach() + value, scores

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nco.data.errors import InputError
+from nco.envs.environment import FORBIDDEN, mask_bias
 
 
 class Strategy(Protocol):
@@ -34,7 +35,7 @@ class Greedy:
         mask: Bool[Tensor, "batch trajectory node"],
         generator: torch.Generator | None,
     ) -> Int[Tensor, "batch trajectory"]:
-        return logits.masked_fill(~mask, -torch.inf).argmax(2)
+        return (logits + mask_bias(mask, logits.dtype)).argmax(2)
 
 
 @final
@@ -70,43 +71,40 @@ class Sampling:
         mask: Bool[Tensor, "batch trajectory node"],
         generator: torch.Generator | None,
     ) -> Int[Tensor, "batch trajectory"]:
-        scores = self.kept(logits, mask)
-        weights = (scores - scores.amax(2, keepdim=True)).exp_()
-        return draw(weights, generator)
+        return draw(self.kept(logits, mask).softmax(2), generator)
 
     def kept(
         self,
         logits: Float[Tensor, "batch trajectory node"],
         mask: Bool[Tensor, "batch trajectory node"],
     ) -> Float[Tensor, "batch trajectory node"]:
-        """The scores divided by the temperature, -inf where a node is masked or cut off."""
-        scores = logits.masked_fill(~mask, -torch.inf)
+        """The scores divided by the temperature, far below all where a node is masked or cut."""
         if self.temperature != 1:
-            scores = scores / self.temperature
+            logits = logits / self.temperature
+        scores = logits + mask_bias(mask, logits.dtype)
         if self.top_k is not None and self.top_k < scores.shape[2]:
             least = scores.topk(self.top_k, dim=2).values[:, :, -1:]
-            scores = scores.masked_fill(scores < least, -torch.inf)
+            scores = scores.masked_fill(scores < least, FORBIDDEN)
         if self.top_p is not None and self.top_p < 1:
             ordered, order = scores.softmax(2).sort(2, descending=True)
             # a node goes when those before it already make up p; the best one never goes
             cut = ordered.cumsum(2) - ordered >= self.top_p
-            scores = scores.masked_fill(torch.zeros_like(cut).scatter(2, order, cut), -torch.inf)
+            scores = scores.masked_fill(torch.zeros_like(cut).scatter(2, order, cut), FORBIDDEN)
         return scores
 
 
 def draw(
-    weights: Float[Tensor, "batch trajectory node"], generator: torch.Generator | None
+    probabilities: Float[Tensor, "batch trajectory node"], generator: torch.Generator | None
 ) -> Int[Tensor, "batch trajectory"]:
-    """One index for each row, with probability in proportion to the weights (at least one > 0).
+    """One index for each row, never one of probability 0.
 
     By cumulative sums and one uniform number a row, which costs a tenth of Gumbel noise on a CPU.
     """
-    total = weights.cumsum(2)
+    total = probabilities.cumsum(2)
+    last = total[:, :, -1:]
     uniform = torch.rand(
-        *weights.shape[:2], 1, generator=generator, device=weights.device, dtype=weights.dtype
+        last.shape, generator=generator, device=last.device, dtype=last.dtype
     )
-    # rounding may leave the threshold at the very end: then the last index of positive weight
-    threshold = (uniform * total[:, :, -1:]).clamp_max_(
-        torch.nextafter(total[:, :, -1:], torch.zeros_like(total[:, :, -1:]))
-    )
-    return (total <= threshold).sum(2)
+    # strictly below the end, whatever rounding does: the first sum above it has a weight of its own
+    threshold = torch.minimum(uniform * last, torch.nextafter(last, torch.zeros_like(last)))
+    return torch.searchsorted(total, threshold, right=True).squeeze(2)
