@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nco.data.errors import InputError
 from nco.data.instance import Instance
@@ -48,6 +48,7 @@ class Budget:
                 raise InputError(f"{name} is {value}; accepted: a number above 0, or none")
 
 
+@runtime_checkable
 class Solver(Protocol):
     """Finds routes for a batch of instances."""
 
