@@ -1,4 +1,4 @@
-"""TSPLIB files: distances against the published formulas and optima, and reading what is written."""
+"""TSPLIB files: distances against published formulas and optima, and reading what is written."""
 
 import json
 import math
@@ -81,7 +81,7 @@ angles = st.floats(-89.59, 89.59)
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(angles, angles), min_size=2, max_size=6))
-def test_geo_and_att_agree_with_the_loops_of_the_document(
+def test_geo_and_att_agree_with_loops_over_pairs(
     places: list[tuple[float, float]],
 ) -> None:
     """Each entry is what TSPLIB's C code gives for the pair, written down anew with math."""

@@ -217,7 +217,7 @@ def instances(draw: st.DrawFn) -> Instance:
     return Instance.vrp(num_depots=num_depots, **fields)  # type: ignore[arg-type]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(instances())
 def test_what_is_written_reads_back_the_same(
     tmp_path_factory: pytest.TempPathFactory, instance: Instance
