@@ -20,6 +20,9 @@ _COLUMNS = ("CUST NO.", "XCOORD.", "YCOORD.", "DEMAND", "READY TIME", "DUE DATE"
 def read_solomon(path: str | Path, *, rounding: Rounding) -> Instance:
     """Read a Solomon file; its first row is the depot, and customer k is the k-th after it.
 
+    The form tells neither its size nor its end: a file cut at the end of a row reads as a smaller
+    instance.
+
     Args:
         rounding: of lengths and travel times. The file states none, and the literature has two
             traditions with different best costs: NONE (Solomon, SINTEF) and DIMACS.
@@ -32,9 +35,9 @@ def read_solomon(path: str | Path, *, rounding: Rounding) -> Instance:
 
 
 def is_solomon(text: str) -> bool:
-    """Whether a text has the titles of a Solomon file."""
+    """Whether a text has a title that only Solomon files have."""
     lines = [line.strip().upper() for line in text.splitlines()]
-    return "VEHICLE" in lines and "CUSTOMER" in lines
+    return "VEHICLE" in lines or "CUSTOMER" in lines
 
 
 def parse_solomon(path: Path, text: str, rounding: Rounding) -> Instance:

@@ -118,7 +118,7 @@ CASES = [
         "         1        42",
         "customer 1 stands here ag",
     ),
-    (SOLOMON, ".txt", "CUSTOMER", "CUSTOMERS", "line 1: 'windows12' is not under"),
+    (SOLOMON, ".txt", "CUSTOMER", "CUSTOMERS", "line 7: 'CUSTOMERS' is not under"),
     (JSON, ".json", "nco-instances", "other", "format is other; accepted"),
     (JSON, ".json", '"version": 1', '"version": 2', "version is 2; accepted"),
     (JSON, ".json", '"capacity": 5', '"capacity": "5"', "instances.0.capacity is 5; accepted"),
