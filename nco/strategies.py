@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,6 +13,7 @@ from nco.data.errors import InputError
 from nco.envs.environment import FORBIDDEN, mask_bias
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """Chooses the next node of every trajectory; never one that the mask forbids."""
 
