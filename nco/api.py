@@ -84,6 +84,8 @@ def solver_by_name(
             f"solver {text!r} is unknown; accepted: {', '.join(SOLVER_NAMES)}, a shipped model "
             f"({', '.join(shipped) or 'there is none'}), or the folder of a model"
         )
+    if samples is not None and samples < 1:
+        raise InputError(f"samples is {samples}; accepted: at least 1")
     model = load(text, samples=samples)
     return model if augment is None else dataclasses.replace(model, augment=augment)
 
