@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import elkai
 import numpy as np
 
 import nco
-from nco.data.instance import Instance, unbatch
-from nco.envs.checker import check_routes
+from nco.data.instance import Instance, distance_matrix, unbatch
+from nco.envs.checker import check_routes, routes_from_actions
 
 SEED = 20_250_101
 """Of the test instances; no training draws from it."""
-REFERENCES = {"tsp": "elkai", "cvrp": "pyvrp"}
-"""LKH for the TSP; its tours of 20 nodes are optimal."""
+REFERENCES = {"tsp": "LKH", "cvrp": "PyVRP"}
+LKH_SCALE = 1e6
+"""LKH takes whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +46,28 @@ def prepare(folder: Path, problem: str, size: int, count: int, time_limit: float
     reference = folder / f"reference-{name}-{time_limit:g}s.npz"
     singles = unbatch(batch)
     if not reference.exists():
-        limit = time_limit if problem == "cvrp" else None
-        solutions = nco.solve(batch, solver=REFERENCES[problem], time_limit=limit, seed=0)
-        infeasible = [k for k, solution in enumerate(solutions) if not solution.feasible]
-        if infeasible:
-            raise SystemExit(f"{REFERENCES[problem]} found no solution of instances {infeasible}")
-        _save(reference, {"cost": np.array([solution.cost for solution in solutions])})
+        costs = _lkh(singles) if problem == "tsp" else _pyvrp(batch, time_limit)
+        _save(reference, {"cost": np.array(costs)})
     return Files(instances, reference, singles)
 
 
-def routes_of(actions: list[int], num_depots: int) -> list[list[int]]:
-    """Routes of one trajectory: cut at the depot, node 0; a TSP is one route."""
-    if num_depots == 0:
-        return [actions]
-    routes: list[list[int]] = [[]]
-    for node in actions:
-        if node == 0:
-            routes.append([])
-        else:
-            routes[-1].append(node)
-    return [route for route in routes if route]
+def _lkh(singles: list[Instance]) -> list[float]:
+    """Costs of LKH's tours; those of 20 nodes are optimal."""
+    costs = []
+    for instance in singles:
+        matrix = (distance_matrix(instance)[0].double() * LKH_SCALE).round().long().tolist()
+        # the tour comes back closed
+        tour = elkai.DistanceMatrix(matrix).solve_tsp()[:-1]
+        costs.append(check_routes(instance, [tour]).cost)
+    return costs
+
+
+def _pyvrp(batch: Instance, time_limit: float) -> list[float]:
+    solutions = nco.solve(batch, solver="pyvrp", time_limit=time_limit, seed=0)
+    infeasible = [index for index, solution in enumerate(solutions) if not solution.feasible]
+    if infeasible:
+        raise SystemExit(f"PyVRP found no solution of instances {infeasible}")
+    return [solution.cost for solution in solutions]
 
 
 def judge(files: Files, output: Path) -> dict[str, Any]:
@@ -76,8 +80,8 @@ def judge(files: Files, output: Path) -> dict[str, Any]:
         actions, claims, best = stored["actions"], stored["cost"], reference["cost"]
     costs = []
     for index, (instance, row) in enumerate(zip(files.batch, actions, strict=True)):
-        routes = routes_of(row.tolist(), int(instance.num_depots))
-        report = check_routes(instance, routes)
+        routes, depots = routes_from_actions(instance, row.tolist())
+        report = check_routes(instance, routes, depots)
         if not report.feasible:
             raise SystemExit(f"{output}, instance {index}: {'; '.join(report.violations)}")
         if abs(report.cost - claims[index]) > 1e-4 * report.cost:
@@ -115,5 +119,5 @@ def table(results: list[dict[str, Any]]) -> list[str]:
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
     temporary = path.with_suffix(".part.npz")
-    np.savez(temporary, **arrays)
+    np.savez(temporary, allow_pickle=False, **arrays)
     os.replace(temporary, path)

@@ -59,13 +59,18 @@ def throughput(task: Task, work: Callable[[], int], warm_up: int = 2) -> dict[st
         work()
     synchronise(task)
     units, calls = 0, 0
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     while calls < 2 or time.perf_counter() - start < task.seconds:
         units += work()
         calls += 1
         synchronise(task)
-    seconds = time.perf_counter() - start
-    return {"per_second": units / seconds, "calls": calls, "seconds": seconds}
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    return {
+        "per_second": units / seconds,
+        "per_cpu_second": units / cpu_seconds,
+        "calls": calls,
+        "seconds": seconds,
+    }
 
 
 def peak_mib(task: Task) -> dict[str, float]:

@@ -1,14 +1,16 @@
 """Our side of the comparison; runs where nco is installed or on the import path.
 
-As on the other side: float32, no Lightning around the training step, POMO with 6 layers and
-instance normalisation, all starts.
+As on the other side: float32, no Lightning around the training step (its import counts in the
+memory of both), POMO with 6 layers and instance normalisation, all starts.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from measure import (
     WARM_UP_BATCH,
@@ -17,19 +19,32 @@ from measure import (
     Task,
     main,
     throughput,
+    train_for,
 )
 from torch import Tensor
 
+from nco.algorithm import ValidationSet, learning_rate_factor
 from nco.data.generators import generate
 from nco.data.instance import Instance
+from nco.decode import decode
 from nco.envs import variants
 from nco.envs.environment import Environment
 from nco.likelihood import policy_gradient
-from nco.models.pomo import POMO
-from nco.rollout import rollout
-from nco.strategies import Greedy, Sampling, draw
+from nco.pomo_training import SharedBaseline
+from nco.strategies import draw
+from nco.train_config import (
+    DataConfig,
+    LoopConfig,
+    POMOConfig,
+    SharedBaselineConfig,
+    TrainConfig,
+    WarmupDecaySchedule,
+)
 
 ENVIRONMENTS: dict[str, Environment] = {"tsp": variants.tsp, "cvrp": variants.cvrp}
+LEARNING_RATE = 5e-4
+SCHEDULE = WarmupDecaySchedule(type="warmup-decay")
+"""Of the learning comparison: what learns fastest on our side."""
 
 
 def fresh(task: Task, generator: torch.Generator) -> Instance:
@@ -72,40 +87,37 @@ def measure_environment(task: Task) -> dict[str, Any]:
 
 
 class Trainer:
-    """POMO's training step: generate, roll out, score, backward, Adam 1e-4."""
+    """POMO's training step by our algorithm: generate, roll out, score, backward, Adam."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.env = ENVIRONMENTS[task.problem]
-        self.policy = POMO(self.env).to(task.device)
+    def __init__(self, task: Task, lr: float = 1e-4) -> None:
+        config = TrainConfig(
+            name="benchmark",
+            problem=task.problem,  # type: ignore[arg-type]  # pydantic checks it
+            seed=task.seed,
+            data=DataConfig(num_customers=task.size),
+            policy=POMOConfig(type="pomo"),
+            algorithm=SharedBaselineConfig(type="pomo"),
+            training=LoopConfig(epochs=1, batches_per_epoch=1, batch_size=task.batch),
+        )
         self.generator = torch.Generator(task.device).manual_seed(task.seed)
-        self.optimiser = torch.optim.Adam(self.policy.parameters(), lr=1e-4)
+        no_validation = ValidationSet(fresh(task, self.generator), None)
+        self.algorithm = SharedBaseline(config, no_validation).to(task.device)
+        self.policy, self.env = self.algorithm.policy, self.algorithm.env
+        self.optimiser = torch.optim.Adam(self.policy.parameters(), lr=lr)
+        self.batch = task.batch
 
     def step(self) -> int:
         """One batch."""
-        instance = fresh(self.task, self.generator)
-        num_starts = self.env.num_starts(instance)
-        encoding = self.policy.encode(instance)
-        trajectory = rollout(
-            self.env,
-            self.policy,
-            instance,
-            Sampling(),
-            num_trajectories=num_starts,
-            starts=self.env.start_actions(instance, num_starts),
-            generator=self.generator,
-            record=True,
-            encoding=encoding,
-        )
-        advantage = trajectory.costs - trajectory.costs.mean(1, keepdim=True)
-        weights = advantage / advantage.numel()
+        instance = self.algorithm.draw(self.batch, self.generator)
+        trajectory, encoding = self.algorithm.rollout(instance, self.generator)
+        weights = -self.algorithm.advantage(instance, trajectory) / trajectory.costs.numel()
         loss, _ = policy_gradient(
             self.policy, self.env, instance, trajectory, weights, encoding=encoding
         )
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        return self.task.batch
+        return self.batch
 
 
 def measure_training(task: Task) -> dict[str, Any]:
@@ -119,17 +131,13 @@ def measure_inference(task: Task) -> dict[str, Any]:
     trainer = Trainer(replace(task, size=WARM_UP_SIZE, batch=WARM_UP_BATCH))
     for _ in range(WARM_UP_STEPS):
         trainer.step()
-    env, policy = trainer.env, trainer.policy.eval()
+    policy = trainer.policy.eval()
     instance = fresh(task, trainer.generator)
-    num_starts = env.num_starts(instance)
-    starts = env.start_actions(instance, num_starts)
     steps = 0
 
     def solve() -> int:
         nonlocal steps
-        best = rollout(env, policy, instance, Greedy(), num_trajectories=num_starts, starts=starts)
-        best.costs.min(1)
-        steps = best.actions.shape[2]
+        steps = decode(trainer.env, policy, instance).actions.shape[1]
         return task.batch
 
     with torch.inference_mode():
@@ -137,5 +145,44 @@ def measure_inference(task: Task) -> dict[str, Any]:
     return figures | {"steps": steps}
 
 
+def read(task: Task) -> Instance:
+    """The instances of the task's file."""
+    with np.load(task.instances) as stored:
+        fields = {name: torch.as_tensor(stored[name], dtype=torch.float32) for name in stored}
+    if task.problem == "tsp":
+        return Instance.tsp(coords=fields["locs"]).to(task.device)
+    return Instance.vrp(
+        coords=fields["locs"], demand=fields["demand"], capacity=fields["capacity"]
+    ).to(task.device)
+
+
+def measure_learning(task: Task) -> dict[str, Any]:
+    """Train for the budget, then write the best cost and actions of every stored instance.
+
+    The learning rate follows `SCHEDULE` over the budget.
+    """
+    trainer = Trainer(task, lr=LEARNING_RATE)
+
+    def step(spent: float) -> int:
+        rate = LEARNING_RATE * learning_rate_factor(SCHEDULE, int(spent * 1e6), 0, 10**6)
+        for group in trainer.optimiser.param_groups:
+            group["lr"] = rate
+        return trainer.step()
+
+    figures: dict[str, Any] = train_for(task, step)
+    best = decode(trainer.env, trainer.policy.eval(), read(task), augment=8)
+    temporary = task.output.with_suffix(".part.npz")
+    np.savez(temporary, cost=best.costs.cpu().numpy(), actions=best.actions.cpu().numpy())
+    os.replace(temporary, task.output)
+    return figures | {"mean_cost": best.costs.double().mean().item()}
+
+
 if __name__ == "__main__":
-    main({"env": measure_environment, "train": measure_training, "infer": measure_inference})
+    main(
+        {
+            "env": measure_environment,
+            "train": measure_training,
+            "infer": measure_inference,
+            "learn": measure_learning,
+        }
+    )
