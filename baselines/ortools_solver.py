@@ -20,19 +20,10 @@ from nco.data.solution import Solution
 
 SUPPORTED = frozenset(Attribute)
 
-FIRST_SOLUTION_STRATEGIES = (
-    "automatic",
-    "path_cheapest_arc",
-    "savings",
-    "parallel_cheapest_insertion",
-    "christofides",
-)
-METAHEURISTICS = (
-    "guided_local_search",
-    "simulated_annealing",
-    "tabu_search",
-    "greedy_descent",
-)
+_ENUMS = {
+    "first_solution_strategy": routing_enums_pb2.FirstSolutionStrategy,
+    "metaheuristic": routing_enums_pb2.LocalSearchMetaheuristic,
+}
 
 
 @dataclass(frozen=True)
@@ -58,8 +49,7 @@ class ORToolsSolver:
     An iteration limit is its solution limit, and repeats exactly. OR-Tools takes no seed.
 
     Args:
-        first_solution_strategy: one of `FIRST_SOLUTION_STRATEGIES`.
-        metaheuristic: one of `METAHEURISTICS`.
+        first_solution_strategy, metaheuristic: OR-Tools' names, in lower case.
         num_workers: processes that work on instances of a batch at the same time.
 
     Raises:
@@ -71,14 +61,11 @@ class ORToolsSolver:
     num_workers: int = 1
 
     def __post_init__(self) -> None:
-        for name, accepted in (
-            ("first_solution_strategy", FIRST_SOLUTION_STRATEGIES),
-            ("metaheuristic", METAHEURISTICS),
-        ):
-            if getattr(self, name) not in accepted:
-                raise InputError(
-                    f"{name} is {getattr(self, name)!r}; accepted: {', '.join(accepted)}"
-                )
+        for name, enum in _ENUMS.items():
+            value = getattr(self, name)
+            accepted = [known.lower() for known in enum.Value.DESCRIPTOR.values_by_name]
+            if value not in accepted:
+                raise InputError(f"{name} is {value!r}; accepted: {', '.join(accepted)}")
 
     @property
     def name(self) -> str:
@@ -243,10 +230,10 @@ def _search(problem: Problem, search: Search) -> Search:
     model = _Model(problem)
     routing = model.routing
     parameters = pywrapcp.DefaultRoutingSearchParameters()
-    parameters.first_solution_strategy = routing_enums_pb2.FirstSolutionStrategy.Value.Value(
+    parameters.first_solution_strategy = _ENUMS["first_solution_strategy"].Value.Value(
         problem.first_solution_strategy.upper()
     )
-    parameters.local_search_metaheuristic = routing_enums_pb2.LocalSearchMetaheuristic.Value.Value(
+    parameters.local_search_metaheuristic = _ENUMS["metaheuristic"].Value.Value(
         problem.metaheuristic.upper()
     )
     if search.iterations is not None:

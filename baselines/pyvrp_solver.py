@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyvrp
@@ -200,4 +201,6 @@ def _problem_data(problem: Problem) -> pyvrp.ProblemData:
         )
         for start, end in zip(range(depots), ends, strict=True)
     ]
-    return pyvrp.ProblemData(locations, clients, starts, vehicles, [distance], [duration])
+    # pyvrp's stub spells the array's type wrongly
+    matrices: Any = ([distance], [duration])
+    return pyvrp.ProblemData(locations, clients, starts, vehicles, *matrices)

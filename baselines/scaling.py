@@ -190,9 +190,13 @@ def _times(
     n = len(early)
     if not closing.any() and not early.any():
         # nothing can be late
-        return np.zeros((n, n), np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.full(
-            n, NO_LIMIT
-        ), 1.0
+        return (
+            np.zeros((n, n), np.int64),
+            np.zeros(n, np.int64),
+            np.zeros(n, np.int64),
+            np.full(n, NO_LIMIT),
+            1.0,
+        )
     duration = duration_matrix(wide)[0].numpy()
     service = wide.service_time[0].numpy().copy()
     service[: int(wide.num_depots)] = 0
@@ -216,9 +220,7 @@ def _times(
     return _up(duration * scale, slack), _up(service * scale, slack), opens, closes, scale
 
 
-def _loads(
-    wide: Instance, slack: float, factor: int
-) -> tuple[np.ndarray, np.ndarray, int, float]:
+def _loads(wide: Instance, slack: float, factor: int) -> tuple[np.ndarray, np.ndarray, int, float]:
     """Deliveries, pickups, the capacity, and their scale."""
     linehaul, backhaul = wide.linehaul[0].numpy(), wide.backhaul[0].numpy()
     capacity = float(wide.capacity)

@@ -19,7 +19,7 @@ class MissingExtraError(InputError):
     """A solver's package is not installed; the message names the extra to install."""
 
 
-class SolveFailed(RuntimeError):  # noqa: N818 - what happened, as in `subprocess`
+class SolveFailed(RuntimeError):
     """A solver found no feasible solution, or its process overran its limit or died.
 
     The message names the solver. The input may be right: the command line exits with code 1.

@@ -33,9 +33,7 @@ TRACE_STEP = 0.01
 TRACE_GROWTH = 1.05
 """Of the improvements within 10 ms, or within 5 % of the time elapsed, a trace keeps the last."""
 
-ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-}
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
 
 @dataclass(frozen=True)
