@@ -24,8 +24,8 @@ class Problem:
     instance: Instance
     customer: Bool[Tensor, "batch node"]
     """Nodes that must be visited."""
-    single_depot: bool
-    """Every instance has just one depot, node 0."""
+    padded: bool
+    """Some instance has fewer nodes than others."""
     tables: tuple[tuple[Tensor, ...], ...]
     """What each resource of the environment reads."""
 

@@ -56,7 +56,10 @@ class TSP(Environment):
             b, num_trajectories, dtype=torch.int64, device=instance.valid.device
         )
         problem = Problem(
-            instance=instance, customer=instance.valid, single_depot=False, tables=()
+            instance=instance,
+            customer=instance.valid,
+            padded=not bool(instance.valid.all()),
+            tables=(),
         )
         unvisited = instance.valid.unsqueeze(1).expand(b, num_trajectories, n)
         return State(
@@ -64,7 +67,8 @@ class TSP(Environment):
         )
 
     def action_mask(self, state: State) -> Bool[Tensor, "batch trajectory node"]:
-        if state.steps < self.min_steps(state.problem.instance):
+        n = state.unvisited.shape[2]
+        if state.steps < n and not state.problem.padded:
             return state.unvisited
         stay = (~any_node(state.unvisited)).unsqueeze(2).expand_as(state.unvisited)
         here = torch.zeros_like(state.unvisited).scatter_(2, state.current.unsqueeze(2), True)

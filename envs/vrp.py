@@ -77,7 +77,7 @@ class VRP(Environment):
         problem = Problem(
             instance=instance,
             customer=is_customer(instance),
-            single_depot=True,
+            padded=not bool(instance.valid.all()),
             tables=tuple(r.tables(instance) for r in self.resources),
         )
         depot = torch.zeros(b, s, dtype=torch.int64, device=instance.valid.device)

@@ -1,0 +1,54 @@
+"""Small instances and brute force for tests."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+
+from nco.data.generators import generate
+from nco.data.instance import Instance, distance_matrix
+
+__all__ = ["best_cvrp_cost", "best_tour_length", "instances"]
+
+
+def instances(problem: str, num_customers: int, batch: int, seed: int = 0) -> Instance:
+    """Random instances in float32."""
+    generator = torch.Generator().manual_seed(seed)
+    assert problem in ("tsp", "atsp", "cvrp")
+    return generate(
+        problem,  # type: ignore[arg-type]
+        num_customers=num_customers,
+        batch=batch,
+        generator=generator,
+    )
+
+
+def best_tour_length(distance: list[list[float]]) -> float:
+    """The shortest closed tour by trying every order."""
+    rest = range(1, len(distance))
+    return min(
+        sum(distance[a][b] for a, b in itertools.pairwise((0, *order, 0)))
+        for order in itertools.permutations(rest)
+    )
+
+
+def best_cvrp_cost(instance: Instance) -> float:
+    """The cheapest routes of one instance: every order, cut optimally by dynamic programming."""
+    d = distance_matrix(instance)[0].double().tolist()
+    demand = instance.linehaul[0].double().tolist()
+    capacity = float(instance.capacity[0])
+    n = len(demand)
+    best = float("inf")
+    for order in itertools.permutations(range(1, n)):
+        cost = [0.0] + [float("inf")] * (n - 1)
+        for i in range(n - 1):
+            load, length = 0.0, 0.0
+            for j in range(i, n - 1):
+                load += demand[order[j]]
+                if load > capacity:
+                    break
+                length += d[0 if j == i else order[j - 1]][order[j]]
+                cost[j + 1] = min(cost[j + 1], cost[i] + length + d[order[j]][0])
+        best = min(best, cost[-1])
+    return best
