@@ -135,7 +135,7 @@ def _up(values: np.ndarray, slack: float) -> np.ndarray:
 
 
 def _down(values: np.ndarray | float, slack: float) -> np.ndarray:
-    return np.floor(np.asarray(values) * (1 + slack)).astype(np.int64)
+    return np.asarray(np.floor(np.asarray(values) * (1 + slack)), dtype=np.int64)
 
 
 def _integral(values: np.ndarray, slack: float) -> bool:
