@@ -19,8 +19,8 @@ from nco.data.errors import InputError
 
 Model = TypeVar("Model", bound=BaseModel)
 
-TAG = "type"
-"""The key that says which branch of a union a section is."""
+TAGS = ("type", "solver")
+"""The keys that can say which branch of a union a section is; the first one there does."""
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -144,7 +144,8 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     A section whose tag changes starts from nothing: the fields of its old branch mean nothing to
     the new one. Lists are replaced as a whole.
     """
-    if TAG in changes and TAG in base and changes[TAG] != base[TAG]:
+    tag = next((key for key in TAGS if isinstance(base.get(key), str)), None)
+    if tag in changes and changes[tag] != base[tag]:
         return dict(changes)
     merged = dict(base)
     for key, value in changes.items():

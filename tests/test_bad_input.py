@@ -68,7 +68,7 @@ training: {epochs: 1, batches_per_epoch: 1, accelerator: cpu}
 
 BENCHMARK = """name: tiny
 suites: [{type: generated, name: small, problem: cvrp, num_customers: 5, num_instances: 1}]
-solvers: [{name: nearest, solver: {type: nearest}}]
+solvers: [{name: nearest, solver: {solver: nearest}}]
 """
 
 Refusal = Callable[..., str]
@@ -259,7 +259,7 @@ def test_bad_arguments(refusal: Refusal, arguments: tuple[object, ...], told: li
         ("train", "train.yaml", "problem=knapsack", ["problem", "knapsack", "cvrp"]),
         ("train", "train.yaml", "epochs", ["'epochs'", "path.to.key=value"]),
         ("train", "train.yaml", "output=train.yaml", ["train.yaml"]),
-        ("benchmark", "bench.yaml", "solvers.0.solver.type=best", ["solvers.0", "best", "pyvrp"]),
+        ("benchmark", "bench.yaml", "solvers.0.solver.solver=best", ["solvers.0", "best", "pyvrp"]),
         ("benchmark", "bench.yaml", "suites.0.num_customer=3", ["suites.0.num_customer"]),
         ("benchmark", "bench.yaml", "suites.0.problem=knapsack", ["knapsack", "cvrp"]),
         ("benchmark", "bench.yaml", "num_workers=0", ["num_workers", "0"]),

@@ -31,8 +31,8 @@ suites:
   - {type: generated, name: small, problem: cvrp, num_customers: 8, num_instances: 3,
      reference: {type: solver, solver: savings}}
 solvers:
-  - {name: savings, solver: {type: savings}}
-  - {name: nearest, solver: {type: nearest}}
+  - {name: savings, solver: {solver: savings}}
+  - {name: nearest, solver: {solver: nearest}}
 """
 
 TRAINING = """

@@ -218,6 +218,19 @@ def test_overrides_reach_entries_of_lists() -> None:
     assert values["others"][0] == {"type": "pomo", "clip": 5}
 
 
+def test_a_solver_is_told_by_its_name() -> None:
+    """A section without a type is told apart by its solver; where there is a type, a solver is a
+    field like any other, and a section called solver is none of both."""
+    values = {
+        "solver": {"solver": "pyvrp", "num_workers": 2},
+        "reference": {"type": "solver", "solver": "pyvrp"},
+    }
+    assert apply_overrides(values, ["solver.solver=nearest", "reference.solver=nearest"]) == {
+        "solver": {"solver": "nearest"},
+        "reference": {"type": "solver", "solver": "nearest"},
+    }
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
