@@ -11,7 +11,7 @@ from rich.progress import TimeRemainingColumn as RemainingColumn
 from nco import provenance
 from nco.benchmark_config import BenchmarkConfig
 from nco.benchmark_suites import new_instances
-from nco.benchmark_tasks import DIED, Outcome, run_all, run_task, solver_version
+from nco.benchmark_tasks import DIED, Outcome, run_task
 from nco.store import HEADER, Record, Store, Task, create_store, open_store, refuse_other_config
 from nco.verify import judged
 
@@ -88,7 +88,7 @@ def _records(task: Task, outcome: Outcome) -> list[Record]:
             setup_seconds=outcome.setup_seconds,
             cpu_seconds=outcome.cpu_seconds,
             trace=[] if answer is None else answer.trace,
-            solver_version=solver_version(task.entry.solver),
+            solver_version=outcome.version,
             finished=provenance.utc_now(),
         )
         records.append(judged(record, task.store.instance(entry)))

@@ -93,11 +93,27 @@ class BudgetConfig(_Strict):
         return ", ".join(parts) or "no limit"
 
 
+class ModelConfig(_Strict):
+    """A trained model; see `nco.neural_solver.load` for the options."""
+
+    solver: Literal["model"]
+    path: str
+    """A model folder, the folder of a training run, or the name of a shipped model."""
+    samples: PositiveInt | None = None
+    augment: Literal[1, 8] = 8
+    multi_start: bool = True
+    device: str = "cpu"
+
+
+BenchmarkSolver = Annotated[SolverConfig | ModelConfig, Field(discriminator="solver")]
+"""Whatever can be compared."""
+
+
 class SolverEntry(_Strict):
     """One row of the tables."""
 
     name: DisplayName
-    solver: SolverConfig
+    solver: BenchmarkSolver
     budget: BudgetConfig = BudgetConfig()
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     suites: tuple[Name, ...] | None = None

@@ -7,30 +7,26 @@ store holds.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
 
 import torch
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from pydantic import TypeAdapter
 
 from nco.baselines.solver import Solver, UnsupportedError
+from nco.benchmark_config import BenchmarkSolver, ModelConfig
 from nco.data.instance import Instance, collate
 from nco.data.solution import Solution
 from nco.provenance import package_version
-from nco.solver_config import SolverConfig, build_solver
+from nco.solver_config import build_solver
 from nco.store import Status, Task
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -55,37 +51,65 @@ class Outcome:
     setup_seconds: float
     """What the call took beyond that, with building the solver: imports, weights, processes."""
     cpu_seconds: float | None
+    version: str
+    """Of the solver."""
 
 
+UNKNOWN = "version unknown"
+"""Of a solver that could not be built or took its process down."""
 DIED = Outcome(
-    "failed", "the worker process died (killed, out of memory or crashed)", (), 0, 0, None
+    "failed",
+    "the worker process died (killed, out of memory or crashed)",
+    (),
+    0.0,
+    0.0,
+    None,
+    UNKNOWN,
 )
-
-
-PACKAGES = {
-    "pyvrp": "pyvrp",
-    "ortools": "ortools",
-    "hgs": "hybgensea",
-    "fast-tsp": "fast-tsp",
-    "elkai": "elkai",
-}
-"""The distribution that does the work of a solver; the others are our own code."""
-
-
-def solver_version(config: SolverConfig) -> str:
-    """The package that does a solver's work, with its version."""
-    package = PACKAGES.get(config.solver, "nco-routing")
-    return f"{package} {package_version(package) or 'not installed'}"
 
 
 class _TimeoutReached(TimeoutError):
     """The task's time is up."""
 
 
+@dataclass
+class Built:
+    """A solver in this process."""
+
+    solver: Solver
+    version: str
+    """Of what does its work: a package, or weights by their digest."""
+    warm: bool = False
+    """True when it has solved something."""
+
+
 @functools.lru_cache(maxsize=16)
-def _solver(config: str) -> Solver:
-    """The solver of a configuration in JSON, built once a process."""
-    return build_solver(TypeAdapter(SolverConfig).validate_json(config))
+def built(config: str) -> Built:
+    """The solver of a configuration in JSON, built once a process.
+
+    Raises:
+        InputError: its package is not installed, or there is no such model.
+    """
+    return _build(TypeAdapter(BenchmarkSolver).validate_json(config))
+
+
+def _build(config: BenchmarkSolver) -> Built:
+    if not isinstance(config, ModelConfig):
+        package = config.package or "nco-routing"
+        return Built(build_solver(config), f"{package} {package_version(package)}")
+    from nco.neural_solver import load
+
+    solver = load(
+        config.path,
+        samples=config.samples,
+        augment=config.augment,
+        multi_start=config.multi_start,
+        device=config.device,
+    )
+    digest = hashlib.sha256()
+    for name, value in sorted(solver.policy.state_dict().items()):
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return Built(solver, f"{solver.name}, weights {digest.hexdigest()[:10]}")
 
 
 def run_task(task: Task) -> Outcome:
@@ -96,40 +120,44 @@ def run_task(task: Task) -> Outcome:
     """
     instances = [task.store.instance(entry) for entry in task.instances]
     timeout = None if task.entry.timeout is None else task.entry.timeout * len(instances)
+    version = UNKNOWN
     started = time.perf_counter()
     try:
         with _one_thread():
-            return _solve(task, instances, timeout)
+            own = built(task.entry.solver.model_dump_json())
+            version = own.version
+            return _solve(own, task, instances, timeout, started)
     except _TimeoutReached:
         status, error = "timeout", f"stopped after {timeout:g} s"
     except UnsupportedError as problem:
         status, error = "unsupported", str(problem)
     except Exception as problem:
         status, error = "failed", f"{type(problem).__name__}: {problem}"
-    return Outcome(status, error, (), time.perf_counter() - started, 0.0, None)
+    return Outcome(status, error, (), time.perf_counter() - started, 0.0, None, version)
 
 
-def _solve(task: Task, instances: list[Instance], timeout: float | None) -> Outcome:
+def _solve(
+    own: Built, task: Task, instances: list[Instance], timeout: float | None, began: float
+) -> Outcome:
     alone = len(instances) == 1
     budget = task.entry.budget.build()
-    started = time.perf_counter()
-    solver = _solver(task.entry.solver.model_dump_json())
-    if not alone:
-        # what is done once in a process (compiling, allocating) is no part of a throughput
-        solver.solve(instances[0], budget, task.seed)
-    setup = time.perf_counter() - started
+    if not own.warm and (isinstance(task.entry.solver, ModelConfig) or not alone):
+        # what is done once in a process (compiling, allocating, starting other processes) is no
+        # part of solving; classical solvers keep it out of the seconds of one instance themselves
+        own.solver.solve(instances[0], budget, task.seed)
+    own.warm = True
     batch = collate(instances)
     started, cpu_started = time.perf_counter(), cpu_seconds()
     with _time_limit(timeout):
-        solutions = solver.solve(batch, budget, task.seed)
+        solutions = own.solver.solve(batch, budget, task.seed)
     call, cpu = time.perf_counter() - started, _difference(cpu_started, cpu_seconds())
     answers = _answers(solutions, len(instances))
-    # a first call also starts processes and imports packages; that is not solving
     wall = min(solutions[0].seconds, call) if alone else call
     status, error = "ok", None
     if timeout is not None and call > timeout:
         status, error = "timeout", f"came back after {call:.3g} s; the timeout is {timeout:g} s"
-    return Outcome(status, error, answers, wall, setup + call - wall, cpu)
+    setup = time.perf_counter() - began - wall
+    return Outcome(status, error, answers, wall, setup, cpu, own.version)
 
 
 def _answers(solutions: list[Solution], count: int) -> tuple[Answer, ...]:
@@ -205,34 +233,3 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-
-
-def run_all(
-    function: Callable[[Item], Result], items: Sequence[Item], num_workers: int, died: Result
-) -> Iterator[tuple[Item, Result]]:
-    """Each item with ``function`` of it, as they arrive, from processes with one thread each.
-
-    With one worker everything runs in this process. Where a worker process dies, the items that
-    may have killed it run again one at a time, and the one that kills again gives ``died``.
-    """
-    pending = dict(enumerate(items))
-    alone = 0
-    while pending:
-        # dispatched first, so among them is the one that killed
-        chosen = list(pending.items())[: 1 if alone else None]
-        workers = 2 if alone and num_workers > 1 else num_workers
-        with parallel_config(backend="loky", inner_max_num_threads=1):
-            parallel = Parallel(n_jobs=workers, return_as="generator_unordered")
-        calls = (delayed(_indexed)(function, index, item) for index, item in chosen)
-        try:
-            for index, result in cast("Iterator[tuple[int, Result]]", parallel(calls)):
-                yield pending.pop(index), result
-            alone = max(0, alone - 1)
-        except TerminatedWorkerError:
-            if alone:
-                yield pending.pop(chosen[0][0]), died
-            alone = 0 if alone else 2 * num_workers
-
-
-def _indexed(function: Callable[[Item], Result], index: int, item: Item) -> tuple[int, Result]:
-    return index, function(item)

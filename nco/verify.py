@@ -153,6 +153,8 @@ def _record_mismatches(
     if instance is None:
         yield "cannot be checked, its instance is missing or has changed"
         return
+    if record.routes is None and record.status in ("ok", "infeasible"):
+        yield f"status is {record.status!r}, but there are no routes"
     true = judged(record, instance)
     if not _same(record.cost, true.cost):
         yield f"cost is {record.cost}, recomputed {true.cost}"
