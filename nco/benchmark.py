@@ -12,6 +12,7 @@ from nco import provenance
 from nco.benchmark_config import BenchmarkConfig
 from nco.benchmark_suites import new_instances
 from nco.benchmark_tasks import DIED, Outcome, run_task
+from nco.parallel import run_all
 from nco.store import HEADER, Record, Store, Task, create_store, open_store, refuse_other_config
 from nco.verify import judged
 
