@@ -87,6 +87,9 @@ def scale_instance(
     limit = float(wide.distance_limit)
     limited = np.isfinite(limit)
     given = np.append(distance.ravel(), limit if limited else 0.0)
+    if limited and penalty_ceiling is not None:
+        # a unit above the limit is charged alike, and lengths have no factor of their own
+        max_length = min(max_length, penalty_ceiling // 2)
     scale, exact = _length_scale(distance, given, slack, max_length)
     # a limited route must not get shorter by rounding
     units = _up(distance * scale, slack) if limited else _nearest(distance * scale)
@@ -95,11 +98,6 @@ def scale_instance(
     factor = 1
     if penalty_ceiling is not None:
         factor = max(1, -(-2 * longest // penalty_ceiling))
-    if limited and factor > 1:
-        raise InputError(
-            f"the longest arc has {longest} units at scale {scale:g}; accepted with a distance "
-            f"limit: at most {penalty_ceiling // 2 if penalty_ceiling else 0}"
-        )
     linehaul, backhaul, capacity, load_scale = _loads(wide, slack, factor)
     duration, service, early, late, time_scale = _times(wide, slack, factor)
     return Scaled(
@@ -142,7 +140,7 @@ def _integral(values: np.ndarray, slack: float) -> bool:
     return bool(np.all(np.abs(values - np.rint(values)) <= slack * values))
 
 
-def _exact_scale(values: np.ndarray, slack: float, max_length: float) -> int | None:
+def _exact_scale(values: np.ndarray, slack: float, max_length: int) -> int | None:
     """The smallest scale that makes all values integers."""
     largest = values.max(initial=0)
     for scale in EXACT_SCALES:
@@ -176,7 +174,7 @@ def _length_scale(
     return float(fitting), False
 
 
-def _refuse_overflow(name: str, total: float) -> None:
+def _refuse_overflow(name: str, total: int | float) -> None:
     if total > MAX_TOTAL:
         raise InputError(f"{name} adds up to {total:g} units; accepted: at most {MAX_TOTAL}")
 
