@@ -38,7 +38,8 @@ class Solution:
     trace: list[tuple[float, float]] = field(default_factory=list)
     """(seconds, cost) of each improvement, for solvers that tell; may be empty."""
 
-    # The three below hand the solution to modules that know it, hence the imports on use.
+    # The three below hand the solution to modules that know it, hence the imports on use. pyright
+    # takes this file and its link in nco/ for two, and self for another class than they expect.
 
     def plot(self) -> matplotlib.figure.Figure:
         """A drawing: a colour for each route, squares for depots, the cost in the title.
@@ -48,13 +49,13 @@ class Solution:
         """
         from nco.data.plot import figure
 
-        return figure(self)
+        return figure(self)  # pyright: ignore[reportArgumentType]
 
     def to_json(self) -> str:
         """The solution with its instance, as `nco.data.json_format` describes it."""
         from nco.data.json_format import solutions_to_json
 
-        return solutions_to_json([self])
+        return solutions_to_json([self])  # pyright: ignore[reportArgumentType]
 
     def to_geojson(self) -> str:
         """Routes and nodes as GeoJSON, for maps.
@@ -64,4 +65,5 @@ class Solution:
         """
         from nco.data.geojson import solution_to_geojson
 
-        return json.dumps(solution_to_geojson(self), allow_nan=False)
+        content = solution_to_geojson(self)  # pyright: ignore[reportArgumentType]
+        return json.dumps(content, allow_nan=False)

@@ -122,7 +122,8 @@ def verify(
         typer.echo(mismatch, err=True)
     wrong = f"{len(found.mismatches)} mismatches" if found.mismatches else "all as stored"
     missing = f"; {found.missing} runs of the benchmark are not there" if found.missing else ""
-    typer.echo(f"{found.checked} solutions recomputed: {wrong}{missing}")
+    many = "solution" if found.checked == 1 else "solutions"
+    typer.echo(f"{found.checked} {many} recomputed: {wrong}{missing}")
     if not found.ok:
         raise typer.Exit(FAILED)
 

@@ -19,7 +19,7 @@ def test_every_public_name_is_there() -> None:
         assert getattr(nco, name) is getattr(nco, name)
     assert set(nco.__all__) <= set(dir(nco))
     with pytest.raises(AttributeError, match="no attribute 'solver'"):
-        nco.solver  # noqa: B018
+        nco.solver  # noqa: B018 # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_generate_repeats_by_seed() -> None:

@@ -169,7 +169,7 @@ def test_a_solution_is_written_and_verified(run: Run, suffix: str) -> None:
     assert (float(cost), int(routes)) == (report.cost, len(stored.routes))
     given = ("--instance", TOWN) if suffix == "sol" else ()
     fine = run("verify", target, *given)
-    assert (fine.code, fine.out) == (0, "1 solutions recomputed: all as stored\n")
+    assert (fine.code, fine.out) == (0, "1 solution recomputed: all as stored\n")
     shown = f"{report.cost:.0f}"
     target.write_text(target.read_text().replace(shown, str(int(shown) - 1)))
     wrong = run("verify", target, *given)
