@@ -110,7 +110,7 @@ def over_time(summary: SuiteSummary) -> str | None:
     rows = [row for row in summary.rows if row.wall_seconds and (row.gap if by_gap else row.cost)]
     if not rows:
         return None
-    factor = 100 if by_gap else 1
+    factor = 100.0 if by_gap else 1.0
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.4, 3.9), layout="constrained")
         axes = figure.add_subplot()
