@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nco.data.errors import InputError
-from nco.data.instance import Instance, distance_matrix, is_depot, round_lengths
+from nco.data.instance import Instance, distance_matrix, round_lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,5 +234,3 @@ def path_length(
     index = nodes.reshape(b, -1, 1).expand(-1, -1, 2)
     step = coords.gather(1, index).view(b, s, t, 2).diff(dim=2)
     return round_lengths((step * step).sum(3).sqrt(), instance.rounding)
-
-

@@ -52,9 +52,7 @@ class TSP(Environment):
 
     def reset(self, instance: Instance, num_trajectories: int) -> State:
         b, n = instance.valid.shape
-        zero = torch.zeros(
-            b, num_trajectories, dtype=torch.int64, device=instance.valid.device
-        )
+        zero = torch.zeros(b, num_trajectories, dtype=torch.int64, device=instance.valid.device)
         problem = Problem(
             instance=instance,
             customer=instance.valid,

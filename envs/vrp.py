@@ -90,7 +90,9 @@ class VRP(Environment):
             problem=problem, current=depot, first=depot, unvisited=unvisited, used=used, steps=0
         )
 
-    def _extended(self, state: State, move: Move) -> tuple[Float[Tensor, "batch trajectory to"], ...]:
+    def _extended(
+        self, state: State, move: Move
+    ) -> tuple[Float[Tensor, "batch trajectory to"], ...]:
         return tuple(
             r.extend(table, used.unsqueeze(2), move)
             for r, table, used in zip(self.resources, state.problem.tables, state.used, strict=True)

@@ -57,7 +57,9 @@ def pointer_tables(
         batched["query_start"] = query_start
     if output.bias is not None:
         batched["pointer_bias"] = pointer_key @ (output.bias / math.sqrt(d))
-    return Encoding(batched, {"query_features": query_features})
+    # under mixed precision the encoder computes in bfloat16; scores and probabilities do not
+    tables = {name: table.float() for name, table in batched.items()}
+    return Encoding(tables, {"query_features": query_features.float()})
 
 
 def _lookup(

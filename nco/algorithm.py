@@ -16,6 +16,7 @@ from typing import Any
 import lightning as pl
 import torch
 from jaxtyping import Float
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -88,7 +89,9 @@ class Algorithm(pl.LightningModule, ABC):
         self._clock = time.perf_counter()
 
     @abstractmethod
-    def rollout(self, instance: Instance, generator: torch.Generator) -> tuple[Trajectory, Encoding]:
+    def rollout(
+        self, instance: Instance, generator: torch.Generator
+    ) -> tuple[Trajectory, Encoding]:
         """Trajectories of a batch, with the encoding (with gradients) that they came from."""
 
     @abstractmethod
@@ -143,25 +146,29 @@ class Algorithm(pl.LightningModule, ABC):
         """Log what the bar and the tables show; nothing is read from the device in between."""
         self.instances_seen += batch * self.trainer.world_size
         now = time.perf_counter()
-        self.log("train/cost", trajectory.costs.mean().detach(), prog_bar=True)
-        self.log("train/instances_per_second", batch * self.trainer.world_size
-                 / max(now - self._clock, 1e-9), prog_bar=True)  # fmt: skip
-        self.log("train/instances", float(self.instances_seen))
+        rate = batch * self.trainer.world_size / max(now - self._clock, 1e-9)
+        self._show("train/cost", trajectory.costs.mean())
+        self._show("train/instances_per_second", rate)
+        self.log("train/instances", float(self.instances_seen), batch_size=1)
         self._clock = now
+
+    def _show(self, name: str, value: Tensor | float) -> None:
+        """Log a figure and show it in the progress bar; every process has the same validation."""
+        self.log(name, value, prog_bar=True, batch_size=1)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         instance = self.validation.instance.to(self.device)
         costs = decode(
             self.env, self.policy, instance, augment=self.config.validation.augment
         ).costs.double()
-        self.log("val/cost", costs.mean(), prog_bar=True, sync_dist=True)
+        self._show("val/cost", costs.mean())
         reference = self.validation.reference
         if reference is not None:
             gap = (costs / reference.to(costs.device) - 1).mean()
-            self.log("val/gap_percent", 100 * gap, prog_bar=True, sync_dist=True)
+            self._show("val/gap_percent", 100 * gap)
         self._clock = time.perf_counter()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         config = self.config.optimizer
         loop = self.config.training
         trained = [p for p in self.parameters() if p.requires_grad]
@@ -174,7 +181,7 @@ class Algorithm(pl.LightningModule, ABC):
         )
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+            "lr_scheduler": LRSchedulerConfigType(scheduler=scheduler, interval="step"),
         }
 
     def train_dataloader(self) -> DataLoader[int]:

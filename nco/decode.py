@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +65,7 @@ def decode(
     augment: int = 1,
     generator: torch.Generator | None = None,
     memory: float | None = None,
+    time_limit: float | None = None,
 ) -> Decoded:
     """Decode every instance many times and keep the cheapest solution of each.
 
@@ -75,6 +77,9 @@ def decode(
         augment: 1, or 8 for the symmetries of the square.
         generator: for a strategy that draws.
         memory: bytes that one step's attention weights may take; by default what is fast.
+        time_limit: wall seconds for each instance. The first pass is always completed; further
+            copies under ``augment`` are begun only while, by the time of those before, they will
+            end in time.
 
     Raises:
         InputError: ``augment`` or ``samples`` is not accepted, or the policy cannot see the
@@ -92,7 +97,7 @@ def decode(
         part = instance[begin : begin + size]
         best = _decode_chunk(
             env, policy, part, strategy, per_start if multi_start else None, samples, augment,
-            generator,
+            generator, None if time_limit is None else time_limit * part.batch_size[0],
         )  # fmt: skip
         chosen.append(best.actions)
         costs.append(best.costs)
@@ -115,11 +120,16 @@ def _decode_chunk(
     samples: int,
     augment: int,
     generator: torch.Generator | None,
+    seconds: float | None,
 ) -> Decoded:
+    begun = time.perf_counter()
     count = (num_starts or 1) * samples
     starts = None if num_starts is None else env.start_actions(part, count)
     best: Decoded | None = None
     for index in range(augment):
+        spent = time.perf_counter() - begun
+        if seconds is not None and index > 0 and spent * (index + 1) / index > seconds:
+            break
         with torch.no_grad():
             encoding = policy.encode(augmented(part, index))
         found = rollout(

@@ -93,9 +93,7 @@ def _score(
     return chosen.view(chunk.last - chunk.first, chunk.end - chunk.begin, -1).sum(1)
 
 
-def decisions_of(
-    env: Environment, instance: Instance, trajectory: Trajectory
-) -> Decisions:
+def decisions_of(env: Environment, instance: Instance, trajectory: Trajectory) -> Decisions:
     """What the rollout recorded, or else a replay of the actions."""
     if trajectory.decisions is not None:
         return trajectory.decisions

@@ -83,8 +83,8 @@ class NeuralSolver:
 
         Args:
             instance: of the model's problem, any size; padding allowed.
-            budget: a time limit is refused where the decoding took longer, as nothing shorter
-                would have been complete; iterations mean nothing here and are refused.
+            budget: the time limit bounds the augmented copies, as `nco.decode.decode` explains;
+                iterations mean nothing here and are refused.
             seed: of the draws; greedy decoding does not use it.
             samples, augment: override the solver's own for this call.
 
@@ -101,33 +101,35 @@ class NeuralSolver:
             self.augment if augment is None else augment, self.multi_start, self.temperature,
             self.top_k, self.top_p, self.memory,
         )  # fmt: skip
-        return solver._solve(instance, seed)
+        return _solved(solver, instance, seed, budget.time_limit)
 
-    def _solve(self, instance: Instance, seed: int) -> list[Solution]:
-        self.require(instance)
-        device = next(self.policy.parameters()).device
-        generator = torch.Generator(device=device).manual_seed(seed)
-        start = time.perf_counter()
-        best = decode(
-            self.policy.env,
-            self.policy,
-            instance.to(device),
-            strategy=self.strategy,
-            multi_start=self.multi_start,
-            samples=self.samples or 1,
-            augment=self.augment,
-            generator=generator,
-            memory=self.memory,
-        )
-        actions = best.actions.cpu()
-        seconds = (time.perf_counter() - start) / instance.batch_size[0]
-        solutions = []
-        for i, one in enumerate(unbatch(instance.cpu())):
-            routes, depots = routes_from_actions(one, actions[i])
-            solutions.append(
-                evaluate(one, routes, depots=depots, solver=self.name, seconds=seconds)
-            )
-        return solutions
+
+def _solved(
+    solver: NeuralSolver, instance: Instance, seed: int, time_limit: float | None
+) -> list[Solution]:
+    solver.require(instance)
+    device = next(solver.policy.parameters()).device
+    generator = torch.Generator(device=device).manual_seed(seed)
+    start = time.perf_counter()
+    best = decode(
+        solver.policy.env,
+        solver.policy,
+        instance.to(device),
+        strategy=solver.strategy,
+        multi_start=solver.multi_start,
+        samples=solver.samples or 1,
+        augment=solver.augment,
+        generator=generator,
+        memory=solver.memory,
+        time_limit=time_limit,
+    )
+    actions = best.actions.cpu()
+    seconds = (time.perf_counter() - start) / instance.batch_size[0]
+    solutions = []
+    for i, one in enumerate(unbatch(instance.cpu())):
+        routes, depots = routes_from_actions(one, actions[i])
+        solutions.append(evaluate(one, routes, depots=depots, solver=solver.name, seconds=seconds))
+    return solutions
 
 
 def shipped_models() -> list[ModelCard]:

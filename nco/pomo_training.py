@@ -23,7 +23,9 @@ from nco.train_config import SharedBaselineConfig
 class SharedBaseline(Algorithm):
     """REINFORCE with several trajectories of each instance and their mean as the baseline."""
 
-    def rollout(self, instance: Instance, generator: torch.Generator) -> tuple[Trajectory, Encoding]:
+    def rollout(
+        self, instance: Instance, generator: torch.Generator
+    ) -> tuple[Trajectory, Encoding]:
         settings = self.config.algorithm
         assert isinstance(settings, SharedBaselineConfig)
         count = settings.num_starts or self.env.num_starts(instance)

@@ -16,7 +16,7 @@ from nco.baselines.solver import Budget
 from nco.data.errors import InputError
 from nco.data.instance import Instance, unbatch
 from nco.envs.checker import check_routes
-from nco.benchmark_tasks import solver_version
+from nco.provenance import package_version
 from nco.solver_config import build_solver
 from nco.train_config import ReferenceConfig
 
@@ -71,7 +71,8 @@ def _solve(instance: Instance, config: ReferenceConfig, path: Path, seed: int) -
     budget = Budget(time_limit=config.time_limit, iterations=config.iterations)
     solutions = solver.solve(instance, budget, seed)
     limit = f"{config.time_limit:g} s" if config.time_limit else f"{config.iterations} iterations"
-    made_by = f"{solver_version(config.solver)}, {limit} an instance, lengths not rounded"
+    package = config.solver.package or "nco-routing"
+    made_by = f"{package} {package_version(package)}, {limit} an instance, lengths not rounded"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     content = {"made_by": made_by, "routes": [s.routes for s in solutions],

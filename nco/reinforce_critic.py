@@ -62,14 +62,17 @@ class CriticBaseline(Algorithm):
         )
         self._estimate: Tensor | None = None
 
-    def rollout(self, instance: Instance, generator: torch.Generator) -> tuple[Trajectory, Encoding]:
+    def rollout(
+        self, instance: Instance, generator: torch.Generator
+    ) -> tuple[Trajectory, Encoding]:
         return sample_one(self.env, self.policy, instance, generator)
 
     def advantage(
         self, instance: Instance, trajectory: Trajectory
     ) -> Float[Tensor, "batch trajectory"]:
-        self._estimate = self.critic(instance)
-        return self._estimate.detach() - trajectory.costs
+        estimate = self.critic(instance)
+        self._estimate = estimate
+        return estimate.detach() - trajectory.costs
 
     def extra_loss(self, instance: Instance, trajectory: Trajectory) -> Tensor | None:
         assert self._estimate is not None  # `advantage` comes first

@@ -24,7 +24,9 @@ class ExponentialBaseline(Algorithm):
         super().__init__(config, validation)
         self.register_buffer("average", torch.tensor(torch.nan))
 
-    def rollout(self, instance: Instance, generator: torch.Generator) -> tuple[Trajectory, Encoding]:
+    def rollout(
+        self, instance: Instance, generator: torch.Generator
+    ) -> tuple[Trajectory, Encoding]:
         return sample_one(self.env, self.policy, instance, generator)
 
     def advantage(

@@ -1,4 +1,7 @@
-"""REINFORCE against the greedy rollout of the best policy so far (Kool et al. 2019, algorithm 1)."""
+"""REINFORCE against the greedy rollout of the best policy so far.
+
+Kool et al. 2019, arXiv:1803.08475, algorithm 1.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,9 @@ class RolloutBaseline(Algorithm):
         self.frozen.eval()
         return self
 
-    def rollout(self, instance: Instance, generator: torch.Generator) -> tuple[Trajectory, Encoding]:
+    def rollout(
+        self, instance: Instance, generator: torch.Generator
+    ) -> tuple[Trajectory, Encoding]:
         return sample_one(self.env, self.policy, instance, generator)
 
     def advantage(
@@ -79,12 +84,14 @@ class RolloutBaseline(Algorithm):
         # training must go on in train mode, or batch norm would learn with frozen statistics
         self.policy.train(was_training)
         theirs = self._greedy(self.frozen, instance).double().cpu().numpy()
-        better = ours.mean() < theirs.mean()
-        if better and ttest_rel(ours, theirs, alternative="less").pvalue < self.settings.significance:
-            self.frozen.load_state_dict(self.policy.state_dict())
-            self.eval_round += 1
-        self.log("train/baseline_cost", float(theirs.mean()), rank_zero_only=True)
-        self.log("train/baseline_renewals", self.get_buffer("eval_round").float(), rank_zero_only=True)
+        settings, renewals = self.settings, self.get_buffer("eval_round")
+        if ours.mean() < theirs.mean():
+            p = ttest_rel(ours, theirs, alternative="less").pvalue
+            if p < settings.significance:
+                self.frozen.load_state_dict(self.policy.state_dict())
+                renewals += 1
+        self.log("train/baseline_cost", float(theirs.mean()), batch_size=1)
+        self.log("train/baseline_renewals", renewals.float(), batch_size=1)
 
     def _evaluation_set(self) -> Instance:
         """The current set: a function of the seed and of how often the copy was renewed."""

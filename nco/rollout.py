@@ -75,6 +75,7 @@ def rollout(
     with torch.no_grad():
         if encoding is None:
             encoding = policy.encode(instance)
+    with torch.no_grad(), torch.autocast(instance.valid.device.type, enabled=False):
         state = env.reset(instance, num_trajectories)
         actions: list[Tensor] = []
         seen: list[Observation] = []

@@ -103,9 +103,7 @@ def draw(
     """
     total = probabilities.cumsum(2)
     last = total[:, :, -1:]
-    uniform = torch.rand(
-        last.shape, generator=generator, device=last.device, dtype=last.dtype
-    )
+    uniform = torch.rand(last.shape, generator=generator, device=last.device, dtype=last.dtype)
     # strictly below the end, whatever rounding does: the first sum above it has a weight of its own
     threshold = torch.minimum(uniform * last, torch.nextafter(last, torch.zeros_like(last)))
     return torch.searchsorted(total, threshold, right=True).squeeze(2)

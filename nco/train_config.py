@@ -8,8 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
-from pydantic import PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from nco.data.generators import InstanceDistribution
 from nco.solver_config import SolverConfig
@@ -121,10 +129,7 @@ class CriticBaselineConfig(Strict):
 
 
 AlgorithmConfig = Annotated[
-    SharedBaselineConfig
-    | RolloutBaselineConfig
-    | ExponentialBaselineConfig
-    | CriticBaselineConfig,
+    SharedBaselineConfig | RolloutBaselineConfig | ExponentialBaselineConfig | CriticBaselineConfig,
     Field(discriminator="type"),
 ]
 

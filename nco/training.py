@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
+import sys
 import time
 import warnings
 from datetime import datetime
@@ -16,7 +18,7 @@ import yaml
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from nco.algorithm import Algorithm, ValidationSet, stream_seed
+from nco.algorithm import Algorithm, ValidationSet
 from nco.config_files import parse
 from nco.data.errors import InputError
 from nco.data.generators import generate
@@ -30,6 +32,7 @@ from nco.reinforce_rollout import RolloutBaseline
 from nco.train_config import (
     CriticBaselineConfig,
     ExponentialBaselineConfig,
+    LoopConfig,
     RolloutBaselineConfig,
     SharedBaselineConfig,
     TrainConfig,
@@ -59,7 +62,7 @@ class MetricsFile(Callback):
     Rows of epochs after the checkpoint that a run resumes from are dropped first.
     """
 
-    COLUMNS = ("epoch", "step", "seconds", "train/instances", "train/cost",
+    COLUMNS: tuple[str, ...] = ("epoch", "step", "seconds", "train/instances", "train/cost",
                "train/instances_per_second", "val/cost", "val/gap_percent")  # fmt: skip
 
     def __init__(self, path: Path) -> None:
@@ -101,6 +104,16 @@ class MetricsFile(Callback):
             csv.DictWriter(file, self.COLUMNS).writerow(row)
 
 
+class ProgressBar(TQDMProgressBar):
+    """Lightning's bar without the name of the logger's folder."""
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        shown = super().get_metrics(trainer, pl_module)
+        return {name: value for name, value in shown.items() if name != "v_num"}
+
+
 def validation_set(config: TrainConfig, store: Path) -> tuple[ValidationSet, str | None]:
     """The fixed instances of a run, their reference costs, and what made those."""
     size = config.validation.num_customers or config.data.num_customers
@@ -121,7 +134,7 @@ def validation_set(config: TrainConfig, store: Path) -> tuple[ValidationSet, str
 
 
 def new_run_folder(config: TrainConfig) -> Path:
-    """``<output>/<name>/<time>``, made now, so that a folder that cannot be written is told early."""
+    """Make ``<output>/<name>/<time>`` now: what cannot be written is told before the work."""
     folder = config.output / config.name / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     try:
         folder.mkdir(parents=True)
@@ -160,7 +173,8 @@ def _differences(ours: dict[str, Any], theirs: dict[str, Any], path: str = "") -
 def _require_same(config: TrainConfig, run: Path) -> None:
     """A resumed run may train longer; whatever else differs would make it another run."""
     ours, theirs = config.model_dump(mode="json"), stored_config(run).model_dump(mode="json")
-    different = [d for d in _differences(ours, theirs) if not d.startswith(("output ", "training.epochs "))]
+    free = ("output ", "training.epochs ")
+    different = [d for d in _differences(ours, theirs) if not d.startswith(free)]
     if different:
         raise InputError(
             f"--resume {run}: the configuration is not that of the run: {'; '.join(different)}; "
@@ -199,9 +213,12 @@ def train(config: TrainConfig, *, resume: Path | None = None, progress: bool = T
         values = config.model_dump(mode="json")
         (run / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False))
     checkpoint = run / "checkpoints" / LAST if resume is not None else None
+    # Lightning greets and advertises at level INFO
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # the loader only counts batches: workers would have nothing to do
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*number of training batches.*log_every.*")
         trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
@@ -243,25 +260,37 @@ class ModelSaver(Callback):
         save_model(self.folder, pl_module.policy, card)
 
 
+def _strategy(loop: LoopConfig) -> str:
+    """Data-parallel where there are several processes.
+
+    On a CPU they are forked, which needs no main-guard in the user's script; CUDA forbids that.
+    """
+    if loop.devices * loop.nodes == 1:
+        return "auto"
+    on_gpu = loop.accelerator != "cpu" and torch.cuda.is_available()
+    return "ddp" if on_gpu or loop.nodes > 1 else "ddp_fork"
+
+
 def _trainer(
     config: TrainConfig, run: Path, metrics: MetricsFile, saver: ModelSaver, *, progress: bool
 ) -> pl.Trainer:
     loop = config.training
-    many = loop.devices * loop.nodes > 1
     callbacks: list[Callback] = [
         metrics,
         saver,
-        ModelCheckpoint(run / "checkpoints", save_last=True, save_top_k=0, enable_version_counter=False),
+        ModelCheckpoint(
+            run / "checkpoints", save_last=True, save_top_k=0, enable_version_counter=False
+        ),
     ]
     if progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=1))
+        # a file or a pipe gets few lines, a terminal a live bar
+        callbacks.append(ProgressBar(refresh_rate=1 if sys.stderr.isatty() else 50))
     return pl.Trainer(
         default_root_dir=run,
         accelerator=loop.accelerator,
         devices=loop.devices,
         num_nodes=loop.nodes,
-        # fork keeps the validation set's costs; spawn would ask for a main-guard of the user
-        strategy="ddp_fork" if many and not torch.cuda.is_available() else "ddp" if many else "auto",
+        strategy=_strategy(loop),
         precision=loop.precision,
         max_epochs=loop.epochs,
         accumulate_grad_batches=loop.accumulate,

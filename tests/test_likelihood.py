@@ -48,9 +48,7 @@ def gradients(policy: Policy, loss: Tensor) -> list[Tensor]:
     """Of every parameter; zeros where a parameter takes no part."""
     policy.zero_grad()
     loss.backward()
-    return [
-        torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in policy.parameters()
-    ]
+    return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in policy.parameters()]
 
 
 CASES = [

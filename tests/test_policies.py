@@ -78,9 +78,7 @@ def test_a_permutation_of_the_customers_permutes_the_scores(kind: str, problem: 
     assert batch.coords is not None
     first = 0 if problem == "tsp" else 1
     order = torch.cat([torch.arange(first), first + torch.randperm(9)])
-    other = replace(
-        batch, {"coords": batch.coords[:, order], "linehaul": batch.linehaul[:, order]}
-    )
+    other = replace(batch, {"coords": batch.coords[:, order], "linehaul": batch.linehaul[:, order]})
     starts = env.start_actions(other, 9)
     a = rollout(env, policy, other, Greedy(), num_trajectories=9, starts=starts)
     b = rollout(env, policy, batch, Greedy(), num_trajectories=9, starts=order[starts])
