@@ -145,13 +145,15 @@ def _solve(
         # what is done once in a process (compiling, allocating, starting other processes) is no
         # part of solving; classical solvers keep it out of the seconds of one instance themselves
         own.solver.solve(instances[0], budget, task.seed)
-    own.warm = True
+        own.warm = True
     batch = collate(instances)
     started, cpu_started = time.perf_counter(), cpu_seconds()
     with _time_limit(timeout):
         solutions = own.solver.solve(batch, budget, task.seed)
     call, cpu = time.perf_counter() - started, _difference(cpu_started, cpu_seconds())
     answers = _answers(solutions, len(instances))
+    if not own.warm:
+        own.warm, cpu = True, None  # with the start of processes in it
     wall = min(solutions[0].seconds, call) if alone else call
     status, error = "ok", None
     if timeout is not None and call > timeout:

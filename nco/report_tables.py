@@ -26,7 +26,7 @@ def seconds_text(value: float | None) -> str:
     """Three digits."""
     if value is None:
         return DASH
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 1e-3 else f"{value:.1e}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 1e-4 else f"{value:.1e}"
 
 
 def percent(value: float, digits: int = 2) -> str:

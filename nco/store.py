@@ -60,7 +60,8 @@ class Record(BaseModel):
     setup_seconds: float
     """What came before: building the solver, imports, weights, starting processes."""
     cpu_seconds: float | None = None
-    """Of the call, all processes together; None where the system does not tell."""
+    """Of the call, all processes together; None where the system does not tell, and for the first
+    call in a process, which starts others."""
     trace: list[tuple[float, float]] = []
     """(seconds, cost) of each improvement, as the solver's adapter gave them."""
     solver_version: str
