@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
+# Public instances and reference results, no part of the project; what needs them is left out
+# where they are not there.
+SHARED ?= ../shared
 
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -14,7 +17,7 @@ help:
 	@echo "make demo   train a small model, solve, benchmark and write a report"
 	@echo "make test   run the tests"
 	@echo "make lint   check style, types and import directions"
-	@echo "make clean  remove everything that make created"
+	@echo "make clean  remove the environment, builds and caches; runs/ and results/ stay"
 
 # The stamps stand for an installed environment; a change of versions or of the package renews them.
 $(BIN)/python:
@@ -30,17 +33,29 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP_INSTALL) -e '.[dev]'
 	touch $@
 
+# Trains, solves one fresh instance, then compares with classical solvers on fresh instances and,
+# where the public instances are at hand, on X-n101-k25.
+X101 := $(SHARED)/instances/cvrp/X-n101-k25.vrp
 demo: $(VENV)/.installed
-	PATH="$(abspath $(BIN)):$$PATH" sh docs/demo.sh
+	$(BIN)/nco train demo-cvrp20
+	set -eu; \
+	run=$$(ls -d runs/demo-cvrp20/*/ | tail -n 1); run=$${run%/}; \
+	$(BIN)/nco data generate cvrp --num-customers 20 --seed 7 --output $$run/fresh.json; \
+	$(BIN)/nco solve $$run/fresh.json --solver $$run/model --augment 8 --plot $$run/fresh.png; \
+	files=; if [ -f $(X101) ]; then files=$(X101); fi; \
+	$(BIN)/nco benchmark benchmark-demo output=$$run/benchmark \
+	    solvers.0.solver.path=$$run/model "suites.1.paths=[$$files]"; \
+	$(BIN)/nco verify $$run/benchmark; \
+	cat $$run/benchmark/report.md
 
 # One thread for each worker: several would only compete for the cores.
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	NCO_SHARED="$(abspath $(SHARED))" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 clean:

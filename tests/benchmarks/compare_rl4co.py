@@ -148,12 +148,16 @@ def speed_table(results: list[dict[str, Any]]) -> list[str]:
 def write(folder: Path, document: dict[str, Any]) -> None:
     """results.json and results.md, each put in place only when it is complete."""
     about = document["circumstances"]
+    figures = [one for result in document["speed"] for side in SIDES
+               for one in result["figures"][side]]  # fmt: skip
+    figures += [result[side] for result in document["learning"] for side in SIDES]
+    versions = {f"{one['version']} (torch {one['torch']})" for one in figures}
     lines = [
         "# nco against RL4CO",
         "",
         f"{about['created']}, {about['hardware']['processor']}, {about['threads']} threads, "
-        f"device {about['device']}; commit {about['git_commit']}; {about['rounds']} rounds of "
-        f"{about['seconds']:g} s, the sides taking turns; medians over the rounds.",
+        f"device {about['device']}; {' against '.join(sorted(versions))}; {about['rounds']} rounds "
+        f"of {about['seconds']:g} s, the sides taking turns; medians over the rounds.",
         "",
     ]
     if document["speed"]:

@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import elkai
 import numpy as np
 
 import nco
-from nco.data.instance import Instance, distance_matrix, unbatch
+from nco.data.instance import Instance, unbatch
 from nco.envs.checker import check_routes, routes_from_actions
 
 SEED = 20_250_101
 """Of the test instances; no training draws from it."""
-REFERENCES = {"tsp": "LKH", "cvrp": "PyVRP"}
-LKH_SCALE = 1e6
-"""LKH takes whole numbers."""
+REFERENCES = {"tsp": "elkai", "cvrp": "pyvrp"}
+"""Elkai is LKH; its tours of 20 nodes are optimal."""
 
 
 @dataclass(frozen=True)
@@ -46,28 +44,14 @@ def prepare(folder: Path, problem: str, size: int, count: int, time_limit: float
     reference = folder / f"reference-{name}-{time_limit:g}s.npz"
     singles = unbatch(batch)
     if not reference.exists():
-        costs = _lkh(singles) if problem == "tsp" else _pyvrp(batch, time_limit)
-        _save(reference, {"cost": np.array(costs)})
+        # LKH stops by itself
+        limit = time_limit if problem == "cvrp" else None
+        solutions = nco.solve(batch, solver=REFERENCES[problem], time_limit=limit, seed=0)
+        infeasible = [index for index, solution in enumerate(solutions) if not solution.feasible]
+        if infeasible:
+            raise SystemExit(f"{REFERENCES[problem]} found no solution of instances {infeasible}")
+        _save(reference, {"cost": np.array([solution.cost for solution in solutions])})
     return Files(instances, reference, singles)
-
-
-def _lkh(singles: list[Instance]) -> list[float]:
-    """Costs of LKH's tours; those of 20 nodes are optimal."""
-    costs = []
-    for instance in singles:
-        matrix = (distance_matrix(instance)[0].double() * LKH_SCALE).round().long().tolist()
-        # the tour comes back closed
-        tour = elkai.DistanceMatrix(matrix).solve_tsp()[:-1]
-        costs.append(check_routes(instance, [tour]).cost)
-    return costs
-
-
-def _pyvrp(batch: Instance, time_limit: float) -> list[float]:
-    solutions = nco.solve(batch, solver="pyvrp", time_limit=time_limit, seed=0)
-    infeasible = [index for index, solution in enumerate(solutions) if not solution.feasible]
-    if infeasible:
-        raise SystemExit(f"PyVRP found no solution of instances {infeasible}")
-    return [solution.cost for solution in solutions]
 
 
 def judge(files: Files, output: Path) -> dict[str, Any]:

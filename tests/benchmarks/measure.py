@@ -97,8 +97,9 @@ def train_for(task: Task, step: Callable[[float], int]) -> dict[str, float]:
     return {"instances": instances, "cpu_seconds": spent, "wall_seconds": seconds}
 
 
-def main(measurements: dict[str, Measurement]) -> None:
-    """Run the measurement that the command line names and print its figures as one JSON object."""
+def main(measurements: dict[str, Measurement], version: str) -> None:
+    """Run the measurement that the command line names and print its figures as one JSON object,
+    with the version of the library that was measured."""
     parser = argparse.ArgumentParser()
     parser.add_argument("measurement", choices=sorted(measurements))
     parser.add_argument("--problem", choices=("tsp", "cvrp"), required=True)
@@ -120,6 +121,6 @@ def main(measurements: dict[str, Measurement]) -> None:
     # libraries that print must not spoil the JSON
     with contextlib.redirect_stdout(sys.stderr):
         figures = run(task)
-    figures |= {"torch": torch.__version__, "threads": task.threads}
+    figures |= {"version": version, "torch": torch.__version__, "threads": task.threads}
     figures |= {f"{name}_before": value for name, value in before.items()} | peak_mib(task)
     print(json.dumps(figures))

@@ -31,6 +31,7 @@ from nco.envs import variants
 from nco.envs.environment import Environment
 from nco.likelihood import policy_gradient
 from nco.pomo_training import SharedBaseline
+from nco.provenance import git_commit
 from nco.strategies import draw
 from nco.train_config import (
     DataConfig,
@@ -184,5 +185,6 @@ if __name__ == "__main__":
             "train": measure_training,
             "infer": measure_inference,
             "learn": measure_learning,
-        }
+        },
+        f"nco, commit {git_commit()}",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -192,5 +193,6 @@ if __name__ == "__main__":
             "train": measure_training,
             "infer": measure_inference,
             "learn": measure_learning,
-        }
+        },
+        f"RL4CO {version('rl4co')}",
     )
