@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from nco import benchmark_tasks
 from nco.baselines.solver import Budget, UnsupportedError
 from nco.benchmark import run_benchmark
 from nco.benchmark_config import BenchmarkConfig
+from nco.build import build_env, build_policy
 from nco.config_files import parse
 from nco.data.errors import InputError
 from nco.data.instance import Instance, unbatch
 from nco.data.solution import Solution
 from nco.envs.checker import evaluate
+from nco.model_files import ModelCard, TrainedOn, save_model
 from nco.parallel import run_all
 from nco.store import Record, open_store
+from nco.train_config import PolicyConfig
 
 
 @dataclass
@@ -233,3 +238,39 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, fake: Fake)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"output .*file/store cannot be written"):
         run_benchmark(make_config(tmp_path, output=tmp_path / "file" / "store"), progress=False)
+
+
+def test_a_trained_model_runs_alone_and_in_batches(tmp_path: Path) -> None:
+    """Both ways give the same greedy routes; the version tells the weights; a model that does not
+    fit is recorded as unsupported."""
+    policy = {"type": "pomo", "dim": 16, "num_heads": 2, "num_layers": 1, "hidden": 16}
+    config = TypeAdapter(PolicyConfig).validate_python(policy)
+    trained = TrainedOn(
+        num_customers=6, distribution="uniform", instances=0, hardware="none", seconds=0.0
+    )
+    card = ModelCard(
+        name="tiny", problem="cvrp", policy=config, trained_on=trained, metrics={}, versions={}
+    )
+    save_model(tmp_path / "model", build_policy(config, build_env("cvrp")).eval(), card)
+    suites = [
+        {"type": "generated", "name": p, "problem": p, "num_customers": 6, "num_instances": 3}
+        for p in ("cvrp", "tsp")
+    ]
+    entry = {"name": "a", "solver": {"solver": "model", "path": str(tmp_path / "model")},
+             "batch_size": 3}  # fmt: skip
+    records = run(make_config(tmp_path, suites=suites, solvers=[entry]))
+    alone = [r for r in records if (r.suite, r.batch_size) == ("cvrp", 1)]
+    batch = [r for r in records if (r.suite, r.batch_size) == ("cvrp", 3)]
+    assert [r.status for r in alone + batch] == ["ok"] * 6
+    assert [r.routes for r in alone] == [r.routes for r in batch]
+    assert all(re.fullmatch(r"tiny, weights [0-9a-f]{10}", r.solver_version) for r in alone)
+    assert {r.status for r in records if r.suite == "tsp"} == {"unsupported"}
+
+
+def test_a_model_that_is_not_there_is_a_recorded_failure(tmp_path: Path) -> None:
+    """The other solvers run all the same."""
+    solvers = [{"name": "a", "solver": {"solver": "model", "path": "no-such-model"}},
+               {"name": "b", "solver": {"solver": "nearest"}}]  # fmt: skip
+    records = run(make_config(tmp_path, solvers=solvers))
+    assert [r.status for r in records] == ["failed"] * 4 + ["ok"] * 4
+    assert "no-such-model: no such model" in (records[0].error or "")

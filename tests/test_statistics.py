@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from nco.statistics import MIN_VALUES, compare, estimate, gap, holm
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from nco.api import generate
 from nco.benchmark_config import BenchmarkConfig
 from nco.config_files import parse

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from nco.api import generate
 from nco.benchmark_config import BenchmarkConfig
 from nco.config_files import parse
@@ -37,7 +38,8 @@ def store(tmp_path: Path) -> Path:
         "name": "small",
         "output": tmp_path / "store",
         "suites": [{"type": "files", "name": "s", "paths": []}],
-        "solvers": [{"name": n, "solver": {"solver": "nearest"}} for n in ("good", "bad", "failing")],
+        "solvers": [{"name": name, "solver": {"solver": "nearest"}}
+                    for name in ("good", "bad", "failing")],
     }  # fmt: skip
     new, records = [], []
     for index in range(3):
