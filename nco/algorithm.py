@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +62,15 @@ def stream_seed(seed: int, stream: str, rank: int, index: int) -> int:
     return mixed % 2**63
 
 
+@contextmanager
+def seeded_weights(seed: int, part: int) -> Iterator[None]:
+    """Layers made inside start from a run's own numbers; torch's global generator is left as it
+    was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(seed, "weights", 0, part) % 2**32)
+        yield
+
+
 def learning_rate_factor(schedule: ScheduleConfig, step: int, epoch: int, total: int) -> float:
     """What the base rate is multiplied by at an optimiser step of ``total``."""
     match schedule:
@@ -81,8 +92,7 @@ class Algorithm(pl.LightningModule, ABC):
         super().__init__()
         self.config = config
         self.env: Environment = build_env(config.problem)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream_seed(config.seed, "weights", 0, 0) % 2**32)
+        with seeded_weights(config.seed, 0):
             self.policy: Policy = build_policy(config.policy, self.env)
         self.validation = validation
         self.instances_seen = 0
@@ -152,20 +162,20 @@ class Algorithm(pl.LightningModule, ABC):
         self.log("train/instances", float(self.instances_seen), batch_size=1)
         self._clock = now
 
-    def _show(self, name: str, value: Tensor | float) -> None:
-        """Log a figure and show it in the progress bar; every process has the same validation."""
-        self.log(name, value, prog_bar=True, batch_size=1)
+    def _show(self, name: str, value: Tensor | float, *, everywhere: bool = False) -> None:
+        """Log a figure and show it in the progress bar; the mean of the processes, or one's own."""
+        self.log(name, value, prog_bar=True, batch_size=1, sync_dist=everywhere)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         instance = self.validation.instance.to(self.device)
         costs = decode(
             self.env, self.policy, instance, augment=self.config.validation.augment
         ).costs.double()
-        self._show("val/cost", costs.mean())
+        self._show("val/cost", costs.mean(), everywhere=True)
         reference = self.validation.reference
         if reference is not None:
             gap = (costs / reference.to(costs.device) - 1).mean()
-            self._show("val/gap_percent", 100 * gap)
+            self._show("val/gap_percent", 100 * gap, everywhere=True)
         self._clock = time.perf_counter()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -46,6 +46,10 @@ class NeuralSolver:
     top_p: float | None = None
     memory: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.samples is not None and self.samples < 1:
+            raise InputError(f"samples is {self.samples}; accepted: 1 or more, or none for greedy")
+
     @property
     def name(self) -> str:
         """The model's own name."""

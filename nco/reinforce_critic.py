@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nco.algorithm import Algorithm, ValidationSet
+from nco.algorithm import Algorithm, ValidationSet, seeded_weights
 from nco.data.instance import Instance
 from nco.envs.environment import Environment
 from nco.models.layers import Encoder
@@ -53,13 +53,14 @@ class CriticBaseline(Algorithm):
         super().__init__(config, validation)
         settings = config.algorithm
         assert isinstance(settings, CriticBaselineConfig)
-        self.critic = Critic(
-            self.env,
-            dim=config.policy.dim,
-            num_heads=config.policy.num_heads,
-            num_layers=settings.num_layers,
-            hidden=settings.hidden,
-        )
+        with seeded_weights(config.seed, 1):
+            self.critic = Critic(
+                self.env,
+                dim=config.policy.dim,
+                num_heads=config.policy.num_heads,
+                num_layers=settings.num_layers,
+                hidden=settings.hidden,
+            )
         self._estimate: Tensor | None = None
 
     def rollout(

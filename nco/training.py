@@ -208,16 +208,19 @@ def train(config: TrainConfig, *, resume: Path | None = None, progress: bool = T
     module = build_algorithm(config, validation)
     metrics = MetricsFile(run / METRICS)
     saver = ModelSaver(run / "model", config, metrics, made_by)
+    # Lightning greets and advertises at level INFO
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     trainer = _trainer(config, run, metrics, saver, progress=progress)
     if trainer.is_global_zero:
         values = config.model_dump(mode="json")
         (run / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False))
     checkpoint = run / "checkpoints" / LAST if resume is not None else None
-    # Lightning greets and advertises at level INFO
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # the loader only counts batches: workers would have nothing to do
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # a frozen baseline is meant to stay in eval mode
+        warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*number of training batches.*log_every.*")
         trainer.fit(module, ckpt_path=checkpoint, weights_only=True)

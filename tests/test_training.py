@@ -1,0 +1,236 @@
+"""Training runs: they learn, resume, and treat train and eval modes rightly."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from nco.algorithm import STREAMS, ValidationSet, learning_rate_factor, stream_seed
+from nco.config_files import load_yaml, parse, preset_names
+from nco.data.errors import InputError
+from nco.model_files import load_model
+from nco.reinforce import moving_average
+from nco.reinforce_rollout import RolloutBaseline
+from nco.train_config import (
+    ConstantSchedule,
+    MultiStepSchedule,
+    TrainConfig,
+    WarmupDecaySchedule,
+)
+from nco.training import build_algorithm, train
+from tests.small import instances
+
+POLICIES = {
+    "pomo": {"type": "pomo", "dim": 32, "num_heads": 4, "num_layers": 2, "hidden": 64},
+    "am": {"type": "attention_model", "dim": 32, "num_heads": 4, "num_layers": 1, "hidden": 64},
+}
+
+
+def config(folder: Path, **changes: Any) -> TrainConfig:
+    """A run of seconds; sections in ``changes`` replace those here."""
+    values: dict[str, Any] = {
+        "name": "test",
+        "problem": "cvrp",
+        "data": {"num_customers": 8},
+        "policy": POLICIES["pomo"],
+        "algorithm": {"type": "pomo"},
+        "optimizer": {"lr": 1e-3},
+        "training": {"epochs": 2, "batches_per_epoch": 4, "batch_size": 16, "accelerator": "cpu"},
+        "validation": {"num_instances": 16},
+        "output": str(folder),
+    }
+    values |= changes
+    return parse(TrainConfig, values, "test")
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    """The run's metrics, without the columns that measure time."""
+    with (run / "metrics.csv").open(newline="") as file:
+        timed = ("seconds", "train/instances_per_second")
+        return [{k: v for k, v in row.items() if k not in timed} for row in csv.DictReader(file)]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """Of the run's model."""
+    return load_model(run / "model")[0].state_dict()
+
+
+ALGORITHMS = [
+    {"type": "pomo"},
+    {"type": "pomo", "num_starts": 4},
+    {"type": "reinforce-rollout", "eval_instances": 32},
+    {"type": "reinforce-exponential"},
+    {"type": "reinforce-critic", "num_layers": 1, "hidden": 16},
+]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: "-".join(map(str, a.values())))
+@pytest.mark.parametrize("kind", ["pomo", "am"])
+def test_a_resumed_run_is_the_same_run(
+    tmp_path: Path, algorithm: dict[str, Any], kind: str
+) -> None:
+    """Stopped after one of two epochs and resumed: same weights and same rows to the bit."""
+    changes = {"algorithm": algorithm, "policy": POLICIES[kind]}
+    whole = train(config(tmp_path / "a", **changes), progress=False)
+    short = {"epochs": 1, "batches_per_epoch": 4, "batch_size": 16, "accelerator": "cpu"}
+    part = train(config(tmp_path / "b", training=short, **changes), progress=False)
+    resumed = train(config(tmp_path / "b", **changes), resume=part, progress=False)
+    assert resumed == part
+    assert rows(whole) == rows(part)
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(part)[name]), name
+
+
+def test_training_lowers_the_cost_and_the_gap(tmp_path: Path) -> None:
+    """Sixty batches of a small POMO on CVRP15 bring the gap to savings well below the start."""
+    run = train(
+        config(
+            tmp_path,
+            data={"num_customers": 15},
+            algorithm={"type": "pomo", "num_starts": 8},
+            training={"epochs": 6, "batches_per_epoch": 10, "batch_size": 32, "accelerator": "cpu"},
+            validation={
+                "num_instances": 32,
+                "reference": {"solver": {"solver": "savings"}, "iterations": 1},
+            },
+        ),
+        progress=False,
+    )
+    gaps = [float(row["val/gap_percent"]) for row in rows(run)]
+    costs = [float(row["val/cost"]) for row in rows(run)]
+    assert costs[-1] < costs[0]
+    assert gaps[-1] < gaps[0] / 2
+    stored = list((tmp_path / "references").glob("*.json"))
+    assert len(stored) == 1
+    # a second run takes the stored reference: damage to it is told
+    stored[0].write_text(stored[0].read_text().replace('"routes": [[[', '"routes": [[[99, '))
+    with pytest.raises(InputError, match=str(stored[0])):
+        train(parse(TrainConfig, yaml.safe_load((run / "config.yaml").read_text()), "again"))
+
+
+def test_accumulating_batches_equals_one_large_batch_in_optimiser_steps(tmp_path: Path) -> None:
+    """Four batches accumulated by two make two optimiser steps, and clipping keeps them finite."""
+    loop = {"epochs": 1, "batches_per_epoch": 4, "batch_size": 8, "accelerator": "cpu"}
+    more = {"accumulate": 2, "gradient_clip": 0.5}
+    run = train(config(tmp_path, training=loop | more), progress=False)
+    assert rows(run)[0]["step"] == "2"
+    assert all(bool(value.isfinite().all()) for value in weights(run).values())
+
+
+def test_mixed_precision_trains_to_finite_weights_near_those_of_float32(tmp_path: Path) -> None:
+    """bfloat16 in the encoder changes the course a little, never the scale."""
+    loop = {"epochs": 1, "batches_per_epoch": 4, "batch_size": 8, "accelerator": "cpu"}
+    plain = train(config(tmp_path / "a", training=loop), progress=False)
+    mixed = train(
+        config(tmp_path / "b", training=loop | {"precision": "bf16-mixed"}), progress=False
+    )
+    a, b = weights(plain), weights(mixed)
+    assert any(not torch.equal(a[name], b[name]) for name in a)
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], atol=0.02, rtol=0)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    """Data-parallel on two CPU processes: each epoch counts both, one model comes out."""
+    loop = {"epochs": 2, "batches_per_epoch": 3, "batch_size": 8, "accelerator": "cpu"}
+    run = train(config(tmp_path, training=loop | {"devices": 2}), progress=False)
+    assert [row["train/instances"] for row in rows(run)] == ["48.0", "96.0"]
+    alone = train(config(tmp_path, training=loop), progress=False)
+    assert any(not torch.equal(v, weights(alone)[k]) for k, v in weights(run).items())
+
+
+def test_the_frozen_policy_stays_in_eval_mode_and_the_trained_one_in_train_mode(
+    tmp_path: Path,
+) -> None:
+    """After a comparison batch norm goes on learning; the copy's statistics do not move."""
+    settings = config(
+        tmp_path,
+        policy=POLICIES["am"],
+        algorithm={"type": "reinforce-rollout", "eval_instances": 16, "warmup_epochs": 0},
+    )
+    module = build_algorithm(settings, ValidationSet(instances("cvrp", 8, 4), None))
+    assert isinstance(module, RolloutBaseline)
+    module.train()
+    assert module.policy.training
+    assert not any(m.training for m in module.frozen.modules())
+    name = "encoder.layers.0.norm1.norm.running_mean"
+    frozen = module.frozen.state_dict()[name].clone()
+    run = train(settings, progress=False)
+    ours = weights(run)[name]
+    tracked = weights(run)["encoder.layers.0.norm1.norm.num_batches_tracked"]
+    # 2 epochs of 4 batches, each one pass in train mode; comparisons leave the count alone
+    assert int(tracked) == 8
+    assert not torch.equal(ours, frozen)
+
+
+def test_moving_average_by_hand() -> None:
+    """First the mean itself, then 0.8 of the old and 0.2 of the new."""
+    average = torch.tensor(torch.nan)
+    average = moving_average(average, torch.tensor([[2.0], [4.0]]), 0.8, 1)
+    assert float(average) == 3
+    average = moving_average(average, torch.tensor([[8.0], [8.0]]), 0.8, 1)
+    assert float(average) == pytest.approx(0.8 * 3 + 0.2 * 8)
+
+
+def test_learning_rates_by_hand() -> None:
+    """Constant; tenths at the epochs named; warm-up, plateau and decay to zero at the end."""
+    assert learning_rate_factor(ConstantSchedule(type="constant"), 5, 1, 10) == 1
+    steps = MultiStepSchedule(type="multistep", epochs=[3, 5], factor=0.1)
+    assert [learning_rate_factor(steps, 0, e, 9) for e in (2, 3, 5)] == pytest.approx(
+        [1, 0.1, 0.01]
+    )
+    decay = WarmupDecaySchedule(type="warmup-decay", warmup=0.1, decay=0.5)
+    factors = [learning_rate_factor(decay, s, 0, 100) for s in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == factors[50] == 1
+    assert factors[75] == pytest.approx(0.5)
+    assert factors[99] == pytest.approx(0.02)
+
+
+def test_streams_of_random_numbers_do_not_meet() -> None:
+    """Different purposes, ranks, batches and run seeds give different seeds."""
+    seeds = {
+        stream_seed(seed, stream, rank, index)
+        for seed in range(4)
+        for stream in STREAMS
+        for rank in range(4)
+        for index in range(50)
+    }
+    assert len(seeds) == 4 * len(STREAMS) * 4 * 50
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.mark.parametrize("name", [n for n in preset_names() if not n.startswith("benchmark")])
+def test_every_shipped_training_configuration_is_valid(name: str) -> None:
+    """The presets pass the schema, and say the name that they have."""
+    parsed = parse(TrainConfig, load_yaml(name), name)
+    assert parsed.name == name
+    assert parsed.validation.reference is not None
+
+
+def test_what_a_run_cannot_do_is_refused(tmp_path: Path) -> None:
+    """Resuming something else, or writing where one cannot."""
+    run = train(config(tmp_path), progress=False)
+    with pytest.raises(InputError, match=r"optimizer\.lr \(0\.001 in the run, 0\.1 now\)"):
+        train(config(tmp_path, optimizer={"lr": 0.1}), resume=run)
+    with pytest.raises(InputError, match="not a training run"):
+        train(config(tmp_path), resume=tmp_path)
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(InputError, match=f"output {blocked}"):
+        train(config(blocked))
+    for changes, message in (
+        ({"algorithm": {"type": "pomo", "num_starts": 1}}, "num_starts"),
+        ({"policy": POLICIES["pomo"] | {"dim": 30}}, "multiple of num_heads"),
+        ({"problem": "tsp", "data": {"num_customers": 8, "capacity": 3}}, "capacity"),
+    ):
+        with pytest.raises(InputError, match=message):
+            config(tmp_path, **changes)
+    assert math.isfinite(float(rows(run)[0]["val/cost"]))
