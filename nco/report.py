@@ -35,13 +35,18 @@ from nco.summary import SuiteSummary, summarise
 
 MARKDOWN, HTML, PICTURES = "report.md", "report.html", "report-plots"
 MAX_INSTANCE_ROWS = 25
+BUSY = 0.8
+"""A share of a core below which the report says that the machine was busy."""
+LONG_RUN = 0.5
+"""Seconds from which a run tells something about that."""
 
 READING = (
-    "Every cost is recomputed from the stored routes by a checker of its own, in float64; no "
-    "solver's own figure is shown. `nco verify` repeats this.",
+    "Every cost is recomputed from the stored routes by an independent checker, in float64; no "
+    "solver's own cost is shown. The command nco verify repeats this.",
     "Gap: the mean over the instances of cost / reference − 1. Several seeds of a solver are "
     "averaged for each instance first. The brackets hold a 95 % bootstrap interval (BCa, 9,999 "
-    "resamples over instances). Without a reference there is no gap, only a dash.",
+    "resamples over instances, from five instances on). Without a reference there is no gap, only "
+    "a dash.",
     "Means are over the instances with at least one feasible solution in time. Where these are not "
     "all, their number stands below; such a row is not comparable with a row over more instances.",
     "Infeasible, failed, timed-out and unsupported runs count as failures and enter no mean.",
@@ -129,7 +134,25 @@ def _warnings(store: Store, records: list[Record]) -> list[Block]:
         warnings.append(
             Notice(f"{workers} workers shared {cores} cores: the times are longer than alone.")
         )
+    share = _core_share(records)
+    if share is not None and share < BUSY:
+        warnings.append(
+            Notice(
+                f"The runs got {share:.0%} of a core (CPU over wall seconds): other work was "
+                "running on this machine, so solvers did less in their time than they could."
+            )
+        )
     return warnings
+
+
+def _core_share(records: list[Record]) -> float | None:
+    """CPU over wall seconds, over the runs that are long enough to tell."""
+    told = [
+        (r.cpu_seconds, r.wall_seconds)
+        for r in records
+        if r.status == "ok" and r.cpu_seconds is not None and r.wall_seconds >= LONG_RUN
+    ]
+    return sum(cpu for cpu, _ in told) / sum(wall for _, wall in told) if told else None
 
 
 def _suite_blocks(summary: SuiteSummary, records: list[Record]) -> list[Block]:

@@ -149,8 +149,11 @@ class Store:
         """Every call of a solver that the configuration asks for."""
         for suite, instances in self.header.suites.items():
             for entry in self.header.config.entries(suite):
+                sizes = [1]
+                if entry.batch_size is not None and len(instances) > 1:
+                    sizes.append(entry.batch_size)
                 for seed in entry.seeds:
-                    for size in (1,) if entry.batch_size is None else (1, entry.batch_size):
+                    for size in sizes:
                         for first in range(0, len(instances), size):
                             part = tuple(instances[first : first + size])
                             yield Task(self, suite, part, entry, seed, size, first // size)

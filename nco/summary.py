@@ -34,6 +34,7 @@ class Throughput:
     per_second: float
     """Instances a second."""
     batch_size: int
+    """Of the largest batch."""
     mean_cost: float | None
     """Over the feasible solutions of the batches."""
 
@@ -253,7 +254,7 @@ def _throughput(records: Sequence[Record]) -> Throughput | None:
     if not seconds:
         return None
     costs = [r.cost for b in whole for r in b if r.status == "ok" and r.cost is not None]
-    return Throughput(sum(map(len, whole)) / seconds, whole[0][0].batch_size, _mean(costs))
+    return Throughput(sum(map(len, whole)) / seconds, max(map(len, whole)), _mean(costs))
 
 
 def _curve(records: Sequence[Record], references: dict[str, float], over: set[str]) -> Curve:
