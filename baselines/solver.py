@@ -38,7 +38,7 @@ class Budget:
         InputError: a limit is not a finite number above 0.
     """
 
-    time_limit: float | None = None
+    time_limit: int | float | None = None
     iterations: int | None = None
 
     def __post_init__(self) -> None:

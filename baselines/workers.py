@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -77,6 +78,8 @@ class _Workers:
     @contextmanager
     def borrow(self) -> Iterator[ProcessPoolExecutor]:
         """An idle worker, or a new one; given back only if all went well."""
+        # loky tells of a grown process that it replaces; that is as it should be
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         with self._lock:
             worker = self._idle.pop() if self._idle else None
         if worker is None:
@@ -166,7 +169,9 @@ def _run_one(
     limit = budget.time_limit
     try:
         with _WORKERS.borrow() as worker:
-            worker.submit(_warm_up, search.__module__).result()
+            # twice: loky may replace a grown process after any call, so after the first of two
+            for _ in range(2):
+                worker.submit(_warm_up, search.__module__).result()
             start = time.monotonic()
             task = Search(None if limit is None else start + limit, budget.iterations, seed)
             job = worker.submit(search, prepare(single), task)

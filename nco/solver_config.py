@@ -56,7 +56,7 @@ class ORToolsConfig(BaseSolverConfig):
     solver: Literal["ortools"]
     first_solution_strategy: Literal[
         "automatic", "path_cheapest_arc", "savings", "parallel_cheapest_insertion"
-    ] = "automatic"
+    ] = "savings"
     metaheuristic: Literal[
         "guided_local_search", "simulated_annealing", "tabu_search", "greedy_descent"
     ] = "guided_local_search"

@@ -51,9 +51,7 @@ def test_integers_stay_at_scale_one() -> None:
 
 def test_decimals_are_exact() -> None:
     """Lengths with one decimal (the DIMACS rule) get scale 10 and lose nothing."""
-    instance = Instance.vrp(
-        coords=_unit_square(20, 1) * 100, capacity=1, rounding=Rounding.DIMACS
-    )
+    instance = Instance.vrp(coords=_unit_square(20, 1) * 100, capacity=1, rounding=Rounding.DIMACS)
     scaled = scale_instance(instance)
     assert (scaled.distance_scale, scaled.exact) == (10, True)
     np.testing.assert_allclose(
