@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 import nco
-from nco.data.instance import Instance, unbatch
+from nco.data.batching import unbatch
+from nco.data.instance import Instance
 from nco.envs.checker import check_routes, routes_from_actions
 
 SEED = 20_250_101
