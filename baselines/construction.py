@@ -11,7 +11,8 @@ import torch
 
 from nco.baselines.attributes import Attribute, refuse_unsupported
 from nco.baselines.scaling import scale_loads
-from nco.data.instance import Instance, distance_matrix, unbatch
+from nco.data.batching import unbatch
+from nco.data.instance import Instance, distance_matrix
 from nco.data.solution import Solution
 from nco.envs.checker import evaluate
 

@@ -14,7 +14,8 @@ from nco.baselines.attributes import TSP, Attribute, refuse_unsupported
 from nco.baselines.scaling import scale_instance
 from nco.baselines.solver import Budget
 from nco.baselines.workers import Routes, Search, solve_in_workers
-from nco.data.instance import Instance, unbatch
+from nco.data.batching import unbatch
+from nco.data.instance import Instance
 from nco.data.solution import Solution
 
 MAX_LENGTH = 1_000_000

@@ -11,8 +11,9 @@ from nco.baselines.attributes import TSP, refuse_unsupported
 from nco.baselines.scaling import scale_instance
 from nco.baselines.solver import Budget
 from nco.baselines.workers import Routes, Search, solve_in_workers
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
-from nco.data.instance import Instance, unbatch
+from nco.data.instance import Instance
 from nco.data.solution import Solution
 
 MAX_LENGTH = 2**16 - 1

@@ -12,8 +12,9 @@ from nco.baselines.attributes import CVRP, Attribute, attributes, fleet, refuse_
 from nco.baselines.scaling import NO_LIMIT, scale_loads
 from nco.baselines.solver import Budget, require_limit
 from nco.baselines.workers import Routes, Search, solve_in_workers
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
-from nco.data.instance import Instance, distance_matrix, unbatch
+from nco.data.instance import Instance, distance_matrix
 from nco.data.solution import Solution
 
 SUPPORTED = CVRP | {Attribute.DISTANCE_LIMIT, Attribute.FLEET_LIMIT}

@@ -14,8 +14,9 @@ from nco.baselines.attributes import Attribute, attributes, fleet, refuse_unsupp
 from nco.baselines.scaling import NO_LIMIT, Scaled, scale_instance
 from nco.baselines.solver import Budget, require_limit
 from nco.baselines.workers import Routes, Search, solve_in_workers
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
-from nco.data.instance import Instance, unbatch
+from nco.data.instance import Instance
 from nco.data.solution import Solution
 
 SUPPORTED = frozenset(Attribute)

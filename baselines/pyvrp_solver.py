@@ -16,7 +16,8 @@ from nco.baselines.attributes import Attribute, fleet, refuse_unsupported
 from nco.baselines.scaling import NO_LIMIT, Scaled, scale_instance
 from nco.baselines.solver import Budget, require_limit
 from nco.baselines.workers import Routes, Search, solve_in_workers
-from nco.data.instance import Instance, unbatch
+from nco.data.batching import unbatch
+from nco.data.instance import Instance
 from nco.data.solution import Solution
 
 SUPPORTED = frozenset(Attribute) - {Attribute.SHARED_FLEET}

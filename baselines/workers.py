@@ -20,7 +20,8 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from nco.baselines.solver import Budget, SolveFailed
-from nco.data.instance import Instance, unbatch
+from nco.data.batching import unbatch
+from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.envs.checker import check_routes, evaluate
 

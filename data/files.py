@@ -9,9 +9,10 @@ from typing import TypeVar
 import torch
 
 from nco.data import keyword_file
+from nco.data.batching import replace
 from nco.data.errors import InputError
 from nco.data.geojson import write_geojson
-from nco.data.instance import Instance, Rounding, replace
+from nco.data.instance import Instance, Rounding
 from nco.data.json_format import (
     parse_json_instances,
     read_json_solutions,

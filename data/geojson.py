@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
-from nco.data.instance import unbatch
 from nco.data.solution import Solution
 from nco.data.text_file import write_text
 

@@ -6,7 +6,6 @@ neutral default, so one batch can mix variants and sizes. A mask is True where a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -373,98 +372,7 @@ def duration_matrix(instance: Instance) -> Float[Tensor, "batch from to"]:
     return distance_matrix(instance) if instance.duration is None else instance.duration
 
 
-def pad(instance: Instance, num_nodes: int) -> Instance:
-    """The same instances with padding up to ``num_nodes`` nodes."""
-    extra = num_nodes - instance.num_nodes
-    if extra < 0:
-        raise InputError(
-            f"cannot pad {instance.num_nodes} nodes to {num_nodes}; accepted: at least as many"
-        )
-    if extra == 0:
-        return instance
-
-    def grow(value: Tensor | None, *dims: int) -> Tensor | None:
-        if value is None:
-            return None
-        spec = [0, 0] * value.dim()
-        for dim in dims:
-            spec[2 * (value.dim() - 1 - dim) + 1] = extra
-        return torch.nn.functional.pad(value, spec)
-
-    fields = {name: grow(getattr(instance, name), 1) for name in
-              ("coords", "linehaul", "backhaul", "service_time", "time_window", "valid")}  # fmt: skip
-    fields |= {name: grow(getattr(instance, name), 1, 2) for name in ("distance", "duration")}
-    kept = ("mixed_backhaul", "capacity", "distance_limit", "open_route", "num_depots",
-            "num_vehicles", "rounding")  # fmt: skip
-    fields |= {name: getattr(instance, name) for name in kept}
-    return Instance(**fields, batch_size=instance.batch_size)
-
-
-def collate(instances: Sequence[Instance]) -> Instance:
-    """One batch of several, padded to the largest; a mix of matrices and coordinates is allowed."""
-    if not instances:
-        raise InputError("there is no instance to collate; at least one is needed")
-    size = max(i.num_nodes for i in instances)
-    dtype = instances[0].dtype
-    for instance in instances:
-        dtype = torch.promote_types(dtype, instance.dtype)
-    with_distance = any(i.distance is not None for i in instances)
-    with_duration = any(i.duration is not None for i in instances)
-    with_coords = all(i.coords is not None for i in instances)
-    parts = []
-    for instance in instances:
-        part = pad(with_dtype(instance, dtype), size)
-        changes: dict[str, Tensor | None] = {"coords": part.coords if with_coords else None}
-        if with_distance and part.distance is None:
-            changes["distance"] = distance_matrix(part)
-            changes["rounding"] = torch.zeros_like(part.rounding)
-        if with_duration and part.duration is None:
-            changes["duration"] = duration_matrix(part)
-        parts.append(replace(part, changes))
-    return torch.cat(parts) if len(parts) > 1 else parts[0]  # type: ignore[return-value]
-
-
 FIELDS = ("coords", "distance", "duration", "linehaul", "backhaul", "mixed_backhaul", "capacity",
           "time_window", "service_time", "distance_limit", "open_route", "num_depots",
           "num_vehicles", "valid", "rounding")  # fmt: skip
 """The names of the fields of an `Instance`."""
-
-
-def replace(instance: Instance, changes: dict[str, Tensor | None]) -> Instance:
-    """A copy with some fields changed; the rest is shared."""
-    unknown = set(changes) - set(FIELDS)
-    if unknown:
-        raise InputError(f"unknown fields {sorted(unknown)}; accepted: {', '.join(FIELDS)}")
-    fields = {name: getattr(instance, name) for name in FIELDS} | changes
-    return Instance(**fields, batch_size=instance.batch_size)
-
-
-def with_dtype(instance: Instance, dtype: torch.dtype) -> Instance:
-    """The same instances with floating-point fields of this dtype.
-
-    `Instance.to(dtype)` would turn masks and counts into floats as well.
-    """
-    fields = {name: getattr(instance, name) for name in FIELDS}
-    return replace(
-        instance,
-        {n: v.to(dtype) for n, v in fields.items() if v is not None and v.is_floating_point()},
-    )
-
-
-def unbatch(instance: Instance) -> list[Instance]:
-    """The instances of a batch, each with B = 1 and without padding."""
-    singles = []
-    for i in range(instance.batch_size[0]):
-        one = instance[i : i + 1]
-        n = int(one.valid.sum())
-        if n < one.num_nodes:
-            cut: dict[str, Tensor | None] = {}
-            for name in ("coords", "linehaul", "backhaul", "service_time", "time_window", "valid"):
-                value = getattr(one, name)
-                cut[name] = None if value is None else value[:, :n]
-            for name in ("distance", "duration"):
-                value = getattr(one, name)
-                cut[name] = None if value is None else value[:, :n, :n]
-            one = replace(one, cut)
-        singles.append(one)
-    return singles

@@ -19,8 +19,9 @@ import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
 from torch import Tensor
 
+from nco.data.batching import collate, unbatch
 from nco.data.errors import InputError
-from nco.data.instance import FIELDS, UNLIMITED, Instance, Rounding, collate, unbatch
+from nco.data.instance import FIELDS, UNLIMITED, Instance, Rounding
 from nco.data.solution import Solution
 from nco.data.solution_files import StoredSolution
 from nco.data.text_file import read_text, write_text

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
-from nco.data.instance import FIELDS, UNLIMITED, Instance, is_depot, unbatch
+from nco.data.instance import FIELDS, UNLIMITED, Instance, is_depot
 
 _NEUTRAL = {
     "linehaul": 0.0,

@@ -16,9 +16,10 @@ from nco.benchmark_config import (
     GeneratedSuite,
     OptimalReference,
 )
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
 from nco.data.files import read
-from nco.data.instance import Instance, Rounding, unbatch
+from nco.data.instance import Instance, Rounding
 from nco.data.kool import KoolProblem, kool_instances
 from nco.data.solution_files import read_sol
 from nco.data.text_file import read_text

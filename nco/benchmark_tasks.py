@@ -22,7 +22,8 @@ from pydantic import TypeAdapter
 
 from nco.baselines.solver import Solver, UnsupportedError
 from nco.benchmark_config import BenchmarkSolver, ModelConfig
-from nco.data.instance import Instance, collate
+from nco.data.batching import collate
+from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.provenance import package_version
 from nco.solver_config import build_solver

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from nco.cli_files import NAME, output_paths
+from nco.data.batching import unbatch
 from nco.data.files import INSTANCE_SUFFIXES, write
-from nco.data.instance import Instance, Rounding, is_customer, unbatch
+from nco.data.instance import Instance, Rounding, is_customer
 from nco.data.writable import set_attributes
 from nco.solve_files import number
 

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nco.data.batching import replace
 from nco.data.errors import InputError
-from nco.data.instance import Instance, replace
+from nco.data.instance import Instance
 from nco.envs.environment import Environment, unit_coordinates
 from nco.models.policy import Policy
 from nco.rollout import rollout

@@ -11,8 +11,9 @@ from typing import final
 import torch
 
 from nco.baselines.solver import Budget, UnsupportedError
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
-from nco.data.instance import Instance, unbatch
+from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.decode import decode
 from nco.envs.checker import evaluate, routes_from_actions

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nco.baselines.solver import Budget
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
-from nco.data.instance import Instance, unbatch
+from nco.data.instance import Instance
 from nco.envs.checker import check_routes
 from nco.provenance import package_version
 from nco.solver_config import build_solver

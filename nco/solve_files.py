@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from nco.cli_files import output_paths
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
 from nco.data.files import SOLUTION_SUFFIXES, read, read_solution, write_solution
-from nco.data.instance import Instance, Rounding, unbatch
+from nco.data.instance import Instance, Rounding
 from nco.data.plot import PLOT_SUFFIXES, require_drawable, write_plot
 from nco.data.solution import Solution
 from nco.envs.checker import check_routes

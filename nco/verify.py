@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
 from nco.data.files import read, read_solution
-from nco.data.instance import Instance, Rounding, unbatch
+from nco.data.instance import Instance, Rounding
 from nco.data.json_format import read_json_solutions
 from nco.data.solution_files import StoredSolution
 from nco.envs.checker import check_routes

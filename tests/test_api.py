@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import nco
+from nco.data.batching import unbatch
 from nco.data.files import read_solution
-from nco.data.instance import unbatch
 from nco.data.solution import Solution
 from nco.envs.checker import check_routes, evaluate
 

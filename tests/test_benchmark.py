@@ -18,8 +18,9 @@ from nco.benchmark import run_benchmark
 from nco.benchmark_config import BenchmarkConfig
 from nco.build import build_env, build_policy
 from nco.config_files import parse
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
-from nco.data.instance import Instance, unbatch
+from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.envs.checker import evaluate
 from nco.model_files import ModelCard, TrainedOn, save_model

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from nco.data.batching import pad
 from nco.data.errors import InputError
-from nco.data.instance import Instance, Rounding, distance_matrix, pad
+from nco.data.instance import Instance, Rounding, distance_matrix
 from nco.envs.checker import check, check_routes, evaluate, routes_from_actions
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,8 +13,9 @@ import pytest
 
 from nco import api, cli
 from nco.baselines.solver import Budget, SolveFailed
+from nco.data.batching import unbatch
 from nco.data.files import read, read_solution
-from nco.data.instance import Instance, distance_matrix, unbatch
+from nco.data.instance import Instance, distance_matrix
 from nco.data.json_format import instance_to_dict, read_json_solutions
 from nco.data.solution import Solution
 from nco.envs.checker import check_routes, evaluate

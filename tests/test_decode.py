@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from nco.data.batching import collate, replace, unbatch
 from nco.data.errors import InputError
-from nco.data.instance import Instance, Rounding, collate, replace, unbatch
+from nco.data.instance import Instance, Rounding
 from nco.decode import augmented, decode
 from nco.envs.checker import check_routes, routes_from_actions
 from nco.envs.variants import cvrp, tsp

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
-from nco.data.instance import Instance, Rounding, collate, distance_matrix, replace, unbatch
+from nco.data.batching import collate, replace, unbatch
+from nco.data.instance import Instance, Rounding, distance_matrix
 from nco.envs.checker import check_routes, routes_from_actions
 from nco.envs.environment import Environment, State
 from nco.envs.resources import Load
@@ -197,7 +200,7 @@ def test_an_attribute_that_the_rules_do_not_know_is_refused_by_name() -> None:
         ("fleet limit", {"num_vehicles": 2}),
         ("several depots", {"num_depots": 2, "demand": torch.tensor([0.0, 0, 1, 1])}),
     ):
-        arguments = {"coords": coords, "demand": demand, "capacity": 5.0} | value
+        arguments: dict[str, Any] = {"coords": coords, "demand": demand, "capacity": 5.0} | value
         with pytest.raises(ValueError, match=name):
             cvrp.require(Instance.vrp(**arguments))
     with pytest.raises(ValueError, match="capacity"):

@@ -12,7 +12,8 @@ from nco.baselines.insertion import FarthestInsertionSolver, RandomInsertionSolv
 from nco.baselines.nearest_neighbour import NearestNeighbourSolver
 from nco.baselines.savings import SavingsSolver
 from nco.baselines.solver import Budget, Solver, UnsupportedError
-from nco.data.instance import Instance, collate, distance_matrix
+from nco.data.batching import collate
+from nco.data.instance import Instance, distance_matrix
 from nco.envs.checker import check_routes
 from tests.small import best_cvrp_cost, best_tour_length
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from nco.data.instance import FIELDS, Instance, collate, unbatch
+from nco.data.batching import collate, unbatch
+from nco.data.instance import FIELDS, Instance
 from nco.envs.checker import check_routes
 
 

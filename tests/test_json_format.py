@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nco.data.batching import collate, unbatch
 from nco.data.errors import InputError
 from nco.data.files import read, read_solution, write, write_solution
-from nco.data.instance import FIELDS, Instance, Rounding, collate, distance_matrix, unbatch
+from nco.data.instance import FIELDS, Instance, Rounding, distance_matrix
 from nco.data.json_format import (
     InstanceModel,
     SolutionModel,

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nco.data.instance import Instance, collate
+from nco.data.batching import collate
+from nco.data.instance import Instance
 from nco.envs.environment import Environment
 from nco.envs.variants import cvrp, tsp
 from nco.likelihood import chunks, log_likelihood, policy_gradient
@@ -17,13 +18,15 @@ from nco.rollout import Trajectory, rollout
 from nco.strategies import Sampling
 from tests.small import instances
 
-SMALL = {"dim": 32, "num_heads": 4, "num_layers": 2, "hidden": 64}
-
 
 def build(kind: str, env: Environment) -> Policy:
     """A small policy in eval mode."""
     torch.manual_seed(0)
-    model = AttentionModel(env, **SMALL) if kind == "am" else POMO(env, **SMALL)
+    model = (
+        AttentionModel(env, dim=32, num_heads=4, num_layers=2, hidden=64)
+        if kind == "am"
+        else POMO(env, dim=32, num_heads=4, num_layers=2, hidden=64)
+    )
     return model.eval()
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from nco.data.batching import collate, replace
 from nco.data.errors import InputError
-from nco.data.instance import Instance, collate, replace
+from nco.data.instance import Instance
 from nco.data.kool import kool_instances
 from nco.envs.environment import Environment
 from nco.envs.resources import Load
@@ -22,7 +23,6 @@ from nco.rollout import rollout
 from nco.strategies import Greedy
 from tests.small import instances
 
-SMALL = {"dim": 32, "num_heads": 4, "num_layers": 2, "hidden": 64}
 CASES = [(kind, problem) for kind in ("am", "pomo") for problem in ("tsp", "cvrp")]
 
 
@@ -30,7 +30,11 @@ def build(kind: str, problem: str) -> tuple[Policy, Environment]:
     """A small policy in eval mode, with its environment."""
     env = tsp if problem == "tsp" else cvrp
     torch.manual_seed(0)
-    return (AttentionModel(env, **SMALL) if kind == "am" else POMO(env, **SMALL)).eval(), env
+    return (
+        AttentionModel(env, dim=32, num_heads=4, num_layers=2, hidden=64)
+        if kind == "am"
+        else POMO(env, dim=32, num_heads=4, num_layers=2, hidden=64)
+    ).eval(), env
 
 
 def test_public_weights_give_the_published_tsp20_mean(shared: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 from nco.api import generate
 from nco.benchmark_config import BenchmarkConfig
 from nco.config_files import parse
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
-from nco.data.instance import Instance, unbatch
+from nco.data.instance import Instance
 from nco.envs.checker import check_routes
 from nco.provenance import collect
 from nco.report import write_report

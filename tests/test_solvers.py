@@ -25,8 +25,9 @@ from nco.baselines.solver import (
     UnsupportedError,
 )
 from nco.baselines.workers import Routes, Search, solve_in_workers
+from nco.data.batching import collate, replace, unbatch
 from nco.data.errors import InputError
-from nco.data.instance import Instance, collate, distance_matrix, replace, unbatch
+from nco.data.instance import Instance, distance_matrix
 from nco.envs.checker import check_routes
 from nco.solver_config import (
     SOLVER_NAMES,

@@ -11,8 +11,9 @@ import torch
 from nco.api import generate
 from nco.benchmark_config import BenchmarkConfig
 from nco.config_files import parse
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
-from nco.data.instance import FIELDS, unbatch
+from nco.data.instance import FIELDS
 from nco.provenance import collect
 from nco.store import (
     NewInstance,

@@ -12,9 +12,9 @@ import pytest
 from nco.api import generate
 from nco.benchmark_config import BenchmarkConfig
 from nco.config_files import parse
+from nco.data.batching import unbatch
 from nco.data.errors import InputError
 from nco.data.files import write, write_solution
-from nco.data.instance import unbatch
 from nco.data.json_format import write_json_solutions
 from nco.data.solution import Solution
 from nco.envs.checker import check_routes, evaluate
