@@ -16,7 +16,6 @@ from nco.envs.environment import (
     NodeFeatures,
     Problem,
     State,
-    any_node,
     path_length,
     unit_coordinates,
 )
@@ -104,11 +103,11 @@ class VRP(Environment):
         values = self._extended(state, move)
         for r, table, value in zip(self.resources, state.problem.tables, values, strict=True):
             allowed = allowed & r.within(table, value, move)
-        # back to the depot from a customer, or to wait there once nothing is left
-        depot = (state.current != 0) | ~any_node(allowed)
         if not self.resources:
             allowed = allowed.clone()
-        allowed[:, :, 0] = depot
+        # back to the depot from a customer, or to wait there once nothing is left
+        nothing = allowed.sum(2) == 0
+        torch.logical_or(state.current, nothing, out=allowed.select(2, 0))
         return allowed
 
     def step(self, state: State, action: Int[Tensor, "batch trajectory"]) -> State:
@@ -123,7 +122,8 @@ class VRP(Environment):
         )
 
     def done(self, state: State) -> Bool[Tensor, "batch trajectory"]:
-        return (state.current == 0) & ~any_node(state.unvisited)
+        # at the depot, node 0, with no customer left
+        return (state.unvisited.sum(2) + state.current) == 0
 
     def max_steps(self, instance: Instance) -> int:
         # at worst every customer has a route of its own

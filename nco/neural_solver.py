@@ -153,13 +153,16 @@ def load(
     samples: int | None = None,
     augment: int = 8,
     multi_start: bool = True,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
     device: str = "cpu",
 ) -> NeuralSolver:
     """A trained model as a solver.
 
     Args:
         path: a model folder, a run's folder (its ``model/`` is taken), or a shipped model's name.
-        samples, augment, multi_start: as `NeuralSolver` explains.
+        samples, augment, multi_start, temperature, top_k, top_p: as `NeuralSolver` explains.
         device: where it runs, e.g. ``cuda``.
 
     Raises:
@@ -178,5 +181,12 @@ def load(
         folder = folder / "model"
     policy, card = load_model(folder)
     return NeuralSolver(
-        policy.to(device), card, samples=samples, augment=augment, multi_start=multi_start
+        policy.to(device),
+        card,
+        samples=samples,
+        augment=augment,
+        multi_start=multi_start,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
     )

@@ -28,7 +28,8 @@ class RolloutBaseline(Algorithm):
 
     The first epochs use an exponential average. After each epoch the two are compared on a fixed
     set; where the policy's mean is lower and a one-sided paired t-test agrees, the copy is renewed
-    and a new set is drawn. Every process makes the same comparison on the same set.
+    and a new set is drawn. With several processes the first one's comparison holds for all: the
+    running values of their batch norms differ a little.
 
     Differs from the paper in: the copy decodes each batch as it comes, instead of an epoch's
     instances beforehand; the values are the same.
@@ -85,11 +86,13 @@ class RolloutBaseline(Algorithm):
         self.policy.train(was_training)
         theirs = self._greedy(self.frozen, instance).double().cpu().numpy()
         settings, renewals = self.settings, self.get_buffer("eval_round")
-        if ours.mean() < theirs.mean():
-            p = ttest_rel(ours, theirs, alternative="less").pvalue
-            if p < settings.significance:
-                self.frozen.load_state_dict(self.policy.state_dict())
-                renewals += 1
+        better = bool(
+            ours.mean() < theirs.mean()
+            and ttest_rel(ours, theirs, alternative="less").pvalue < settings.significance
+        )
+        if self.trainer.strategy.broadcast(better):
+            self.frozen.load_state_dict(self.policy.state_dict())
+            renewals += 1
         self.log("train/baseline_cost", float(theirs.mean()), batch_size=1)
         self.log("train/baseline_renewals", renewals.float(), batch_size=1)
 
