@@ -77,14 +77,15 @@ class InstanceNorm(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch node dim"], valid: Bool[Tensor, "batch node"] | None
     ) -> Float[Tensor, "batch node dim"]:
+        # not torch.var_mean: over a dimension that is not the last it is slow on a CPU
         if valid is None:
-            variance, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
+            centred = x - x.mean(1, keepdim=True)
+            variance = centred.square().mean(1, keepdim=True)
         else:
-            share = valid.to(x.dtype) / valid.sum(1, keepdim=True)
-            mean = torch.einsum("bnd,bn->bd", x, share).unsqueeze(1)
-            variance = torch.einsum("bnd,bn->bd", (x - mean).square(), share).unsqueeze(1)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return torch.addcmul(self.bias - mean * scale, x, scale)
+            share = (valid.to(x.dtype) / valid.sum(1, keepdim=True)).unsqueeze(2)
+            centred = x - (x * share).sum(1, keepdim=True)
+            variance = (centred.square() * share).sum(1, keepdim=True)
+        return torch.addcmul(self.bias, centred, self.weight * (variance + self.eps).rsqrt())
 
 
 @final

@@ -182,7 +182,9 @@ class Algorithm(pl.LightningModule, ABC):
         config = self.config.optimizer
         loop = self.config.training
         trained = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=config.lr, weight_decay=config.weight_decay)
+        optimizer = torch.optim.Adam(
+            trained, lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
         per_epoch = math.ceil(loop.batches_per_epoch / loop.accumulate)
         total = loop.epochs * per_epoch
         scheduler = torch.optim.lr_scheduler.LambdaLR(

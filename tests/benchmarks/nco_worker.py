@@ -104,7 +104,7 @@ class Trainer:
         no_validation = ValidationSet(fresh(task, self.generator), None)
         self.algorithm = SharedBaseline(config, no_validation).to(task.device)
         self.policy, self.env = self.algorithm.policy, self.algorithm.env
-        self.optimiser = torch.optim.Adam(self.policy.parameters(), lr=lr)
+        self.optimiser = torch.optim.Adam(self.policy.parameters(), lr=lr, fused=True)
         self.batch = task.batch
 
     def step(self) -> int:
