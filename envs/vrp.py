@@ -52,13 +52,14 @@ class VRP(Environment):
 
     def require(self, instance: Instance) -> None:
         known_load = any(isinstance(r, Load) for r in self.resources)
+        early, late = instance.time_window.unbind(2)
+        windows = late.isfinite() | (early > 0)
         unknown = {
             "no depot (a TSP)": instance.num_depots == 0,
             "several depots": instance.num_depots > 1,
             "backhauls": (instance.backhaul > 0).any(1),
             "open routes": instance.open_route,
-            "time windows": instance.time_window[..., 1].isfinite().any(1)
-            | (instance.time_window[..., 0] > 0).any(1),
+            "time windows": (windows & instance.valid).any(1),
             "a distance limit": instance.distance_limit.isfinite(),
             "a fleet limit": instance.num_vehicles < UNLIMITED,
             "a capacity": instance.capacity.isfinite() & (not known_load),
