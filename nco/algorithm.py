@@ -182,8 +182,10 @@ class Algorithm(pl.LightningModule, ABC):
         config = self.config.optimizer
         loop = self.config.training
         trained = [p for p in self.parameters() if p.requires_grad]
+        # Lightning refuses to clip what a fused optimiser is given under mixed precision
+        fused = loop.precision == "32-true" or loop.gradient_clip is None
         optimizer = torch.optim.Adam(
-            trained, lr=config.lr, weight_decay=config.weight_decay, fused=True
+            trained, lr=config.lr, weight_decay=config.weight_decay, fused=fused
         )
         per_epoch = math.ceil(loop.batches_per_epoch / loop.accumulate)
         total = loop.epochs * per_epoch
