@@ -12,6 +12,9 @@ from torch import Tensor
 from nco.data.errors import InputError
 from nco.envs.environment import FORBIDDEN, mask_bias
 
+MIN_TEMPERATURE = 1e-6
+"""Below, scores divided by it would come near what keeps forbidden nodes out."""
+
 
 @runtime_checkable
 class Strategy(Protocol):
@@ -59,8 +62,10 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise InputError(f"temperature is {self.temperature}; accepted: above 0")
+        if not self.temperature >= MIN_TEMPERATURE:
+            raise InputError(
+                f"temperature is {self.temperature}; accepted: at least {MIN_TEMPERATURE:g}"
+            )
         if self.top_k is not None and self.top_k < 1:
             raise InputError(f"top_k is {self.top_k}; accepted: 1 or more, or none")
         if self.top_p is not None and not 0 < self.top_p <= 1:
@@ -99,11 +104,26 @@ def draw(
 ) -> Int[Tensor, "batch trajectory"]:
     """One index for each row, never one of probability 0.
 
-    By cumulative sums and one uniform number a row, which costs a tenth of Gumbel noise on a CPU.
+    On a CPU by cumulative sums and one uniform number a row, which costs a tenth of Gumbel noise.
+    A GPU adds in parallel, so its sums need not rise and may step where a probability is 0; there
+    by `race`.
     """
+    if probabilities.device.type != "cpu":
+        return race(probabilities, generator)
     total = probabilities.cumsum(2)
     last = total[:, :, -1:]
     uniform = torch.rand(last.shape, generator=generator, device=last.device, dtype=last.dtype)
     # strictly below the end, whatever rounding does: the first sum above it has a weight of its own
     threshold = torch.minimum(uniform * last, torch.nextafter(last, torch.zeros_like(last)))
     return torch.searchsorted(total, threshold, right=True).squeeze(2)
+
+
+def race(
+    probabilities: Float[Tensor, "batch trajectory node"], generator: torch.Generator | None
+) -> Int[Tensor, "batch trajectory"]:
+    """One index for each row: the first to arrive, each after an exponential time of rate p.
+
+    Torch's times on a GPU are never 0, so a probability of 0 gives a speed of 0 and never wins.
+    """
+    time = torch.empty_like(probabilities).exponential_(generator=generator)
+    return (probabilities / time).argmax(2)

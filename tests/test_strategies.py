@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nco.data.errors import InputError
-from nco.strategies import Greedy, Sampling, draw
+from nco.strategies import Greedy, Sampling, draw, race
 
 LOGITS = torch.log(torch.tensor([[[0.4, 0.3, 0.2, 0.1]]]))
 ALL = torch.ones(1, 1, 4, dtype=torch.bool)
@@ -62,6 +62,28 @@ def test_a_draw_never_takes_an_index_of_weight_zero() -> None:
     assert set(chosen.unique().tolist()) == {1, 3}
 
 
+def test_a_race_draws_with_the_given_probabilities() -> None:
+    """What GPUs draw by: 0.1 : 0.2 : 0.7, and nothing of probability 0."""
+    weights = torch.tensor([[[0.1, 0.0, 0.2, 0.7, 0.0]]]).expand(1, 50_000, 5)
+    chosen = race(weights, torch.Generator().manual_seed(2)).flatten()
+    shares = chosen.bincount(minlength=5) / 50_000
+    torch.testing.assert_close(shares, weights[0, 0], atol=0.01, rtol=0)
+    assert set(chosen.unique().tolist()) == {0, 2, 3}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_never_draws_an_index_of_weight_zero() -> None:
+    """Its parallel sums are not monotone, so many draws from long rows must show it."""
+    generator = torch.Generator("cuda").manual_seed(0)
+    weights = torch.rand(64, 1000, 100, generator=generator, device="cuda")
+    weights = weights.masked_fill(weights < 0.9, 0)
+    weights[:, :, 0] += 0.1
+    weights /= weights.sum(2, keepdim=True)
+    for _ in range(200):
+        chosen = draw(weights, generator)
+        assert bool((weights.gather(2, chosen.unsqueeze(2)) > 0).all())
+
+
 def test_same_seed_same_choice() -> None:
     """The generator is the only source of randomness."""
     logits = torch.randn(4, 5, 6)
@@ -72,7 +94,8 @@ def test_same_seed_same_choice() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"temperature": 0.0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}]
+    "arguments",
+    [{"temperature": 0.0}, {"temperature": 1e-9}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}],
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, float]) -> None:
     """The message names the argument."""
