@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -14,12 +15,8 @@ from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, unit_coordinates
 from nco.models.policy import Policy
-from nco.rollout import rollout
+from nco.rollout import instances_at_once, lengthened, rollout
 from nco.strategies import Greedy, Strategy
-
-CPU_MEMORY = 8e6
-"""Bytes of one step's attention weights on a CPU; more leaves its caches and is slower."""
-GPU_MEMORY = 2e9
 
 
 @dataclass(frozen=True)
@@ -45,14 +42,6 @@ def augmented(instance: Instance, index: int) -> Instance:
     y = 1 - y if index & 2 else y
     coords = torch.stack((y, x) if index & 4 else (x, y), 2)
     return replace(instance, {"coords": coords.masked_fill(~instance.valid.unsqueeze(2), 0)})
-
-
-def chunk_instances(instance: Instance, num_trajectories: int, memory: float | None) -> int:
-    """Instances to decode at once, so that a step's attention weights take ``memory`` bytes."""
-    if memory is None:
-        memory = CPU_MEMORY if instance.valid.device.type == "cpu" else GPU_MEMORY
-    heads, width = 8, 4
-    return max(1, int(memory / (num_trajectories * instance.num_nodes * heads * width)))
 
 
 def decode(
@@ -92,7 +81,7 @@ def decode(
         raise InputError(f"samples is {samples}; accepted: 1 or more")
     strategy = strategy or Greedy()
     per_start = env.num_starts(instance) if multi_start else 1
-    size = chunk_instances(instance, per_start * samples, memory)
+    size = instances_at_once(instance, per_start * samples, memory)
     chosen, costs = [], []
     for begin in range(0, instance.batch_size[0], size):
         part = instance[begin : begin + size]
@@ -103,13 +92,7 @@ def decode(
         chosen.append(best.actions)
         costs.append(best.costs)
     steps = max(a.shape[1] for a in chosen)
-    return Decoded(torch.cat([_lengthen(a, steps) for a in chosen]), torch.cat(costs))
-
-
-def _lengthen(actions: Int[Tensor, "batch step"], steps: int) -> Int[Tensor, "batch longer"]:
-    """Repeat the last action: a finished trajectory stays where it is."""
-    extra = steps - actions.shape[1]
-    return torch.cat([actions, actions[:, -1:].expand(-1, extra)], 1)
+    return Decoded(torch.cat([lengthened(a, steps) for a in chosen]), torch.cat(costs))
 
 
 def _decode_chunk(
@@ -142,6 +125,7 @@ def _decode_chunk(
             starts=starts,
             generator=generator,
             encoding=encoding,
+            memory=math.inf,
         )
         cost, which = found.costs.min(1)
         steps = found.actions.shape[2]
@@ -153,7 +137,7 @@ def _decode_chunk(
         better = cost < best.costs
         best = Decoded(
             torch.where(
-                better.unsqueeze(1), _lengthen(actions, longest), _lengthen(best.actions, longest)
+                better.unsqueeze(1), lengthened(actions, longest), lengthened(best.actions, longest)
             ),
             torch.where(better, cost, best.costs),
         )

@@ -62,9 +62,13 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("memory", [1.0, None])
 @pytest.mark.parametrize(("kind", "problem", "multi"), CASES)
-def test_all_steps_at_once_equal_step_by_step(kind: str, problem: str, multi: bool) -> None:
-    """Likelihoods and gradients agree to 1e-5 for any chunking, recorded or replayed."""
+def test_all_steps_at_once_equal_step_by_step(
+    kind: str, problem: str, multi: bool, memory: float | None
+) -> None:
+    """Likelihoods and gradients agree to 1e-5, however rollout and scoring are cut into chunks,
+    recorded or replayed."""
     env = tsp if problem == "tsp" else cvrp
     policy = build(kind, env)
     # mixed sizes, so that some trajectories end before others
@@ -79,6 +83,7 @@ def test_all_steps_at_once_equal_step_by_step(kind: str, problem: str, multi: bo
         starts=env.start_actions(batch, count) if multi else None,
         generator=torch.Generator().manual_seed(3),
         record=True,
+        memory=memory,
     )
     # as in training, the weights are those of a mean over the trajectories
     weights = torch.randn(5, count, generator=torch.Generator().manual_seed(4)) / (5 * count)
