@@ -168,6 +168,18 @@ def _tensor(name: str, value: Any, dtype: torch.dtype) -> Tensor:
         raise InputError(f"{name} is not an array of numbers: {error}") from error
 
 
+def _for_all(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A value for each instance of a batch, where it may be given once for all; `Instance` itself
+    checks the axes after the first."""
+    each = value.unsqueeze(0) if value.dim() == len(shape) - 1 else value
+    if each.dim() != len(shape) or each.shape[0] not in (1, shape[0]):
+        raise InputError(
+            f"{name} has shape {tuple(value.shape)}; accepted is {shape}, or {shape[1:]} where it "
+            "is the same for all instances"
+        )
+    return each.expand(shape[0], *each.shape[1:]).contiguous()
+
+
 def _float_dtype(*values: Any) -> torch.dtype:
     """float64 unless every tensor given is of a smaller floating-point type."""
     dtypes = {v.dtype for v in values if isinstance(v, Tensor) and v.dtype.is_floating_point}
@@ -212,18 +224,13 @@ def _build(
     def full(name: str, value: Any, default: float, *shape: int) -> Tensor:
         if value is None:
             return torch.full((b, *shape), default, dtype=dtype, device=lead.device)
-        tensor = _tensor(name, value, dtype).to(lead.device)
-        if tensor.dim() == len(shape):
-            tensor = tensor.unsqueeze(0)
-        if tuple(tensor.shape) == (1, *shape):
-            tensor = tensor.expand(b, *shape)
-        return tensor.contiguous()
+        return _for_all(name, _tensor(name, value, dtype).to(lead.device), (b, *shape))
 
     def flag(name: str, value: Any) -> Tensor:
-        return _tensor(name, value, torch.bool).to(lead.device).expand(b).contiguous()
+        return _for_all(name, _tensor(name, value, torch.bool).to(lead.device), (b,))
 
     def count(value: Any, name: str) -> Tensor:
-        return _tensor(name, value, torch.int64).to(lead.device).expand(b).contiguous()
+        return _for_all(name, _tensor(name, value, torch.int64).to(lead.device), (b,))
 
     if duration is not None and distance is None:
         raise InputError("duration is given without distance; give both matrices")

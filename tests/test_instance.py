@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from nco.data.batching import collate, unbatch
+from nco.data.errors import InputError
 from nco.data.instance import FIELDS, Instance
 from nco.envs.checker import check_routes
 
@@ -37,3 +39,30 @@ def test_collated_sizes_and_precisions_keep_kinds_and_costs() -> None:
         assert report.feasible
         assert check_routes(padded, routes) == report
         assert check_routes(one, routes) == report
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("capacity", [1.0, 2.0]),
+        ("distance_limit", [[1.0, 2.0]]),
+        ("open_route", [True, False]),
+        ("num_vehicles", [1, 2]),
+        ("demand", torch.ones(2, 4)),
+        ("time_window", torch.ones(4)),
+    ],
+)
+def test_a_value_for_another_number_of_instances_is_refused(name: str, value: object) -> None:
+    """Two values for three instances: the message names the field and both shapes."""
+    with pytest.raises(InputError, match=rf"^{name} has shape .*; accepted is \(3,"):
+        Instance.vrp(coords=torch.rand(3, 4, 2), **{name: value})  # type: ignore[arg-type]
+
+
+def test_one_value_stands_for_all_instances() -> None:
+    """Without a batch axis, or with one of length 1, a value holds for the whole batch."""
+    coords, demand = torch.rand(3, 4, 2), torch.tensor([0.0, 1, 2, 3])
+    for capacity, given in ((7, demand), ([7], demand.unsqueeze(0)), ([7, 7, 7], [demand] * 3)):
+        stacked = given if isinstance(given, torch.Tensor) else torch.stack(given)
+        instance = Instance.vrp(coords=coords, demand=stacked, capacity=capacity)
+        assert instance.capacity.tolist() == [7, 7, 7]
+        assert torch.equal(instance.linehaul, demand.expand(3, 4))
