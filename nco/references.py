@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,15 @@ from torch import Tensor
 from nco.baselines.solver import Budget
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
-from nco.data.instance import Instance
+from nco.data.instance import Instance, Rounding
+from nco.data.text_file import write_text
 from nco.envs.checker import check_routes
 from nco.provenance import package_version
 from nco.solver_config import build_solver
 from nco.train_config import ReferenceConfig
+
+SEED = 0
+"""Of every reference solver."""
 
 
 def fingerprint(instance: Instance) -> str:
@@ -33,7 +36,7 @@ def fingerprint(instance: Instance) -> str:
 
 
 def reference_costs(
-    instance: Instance, config: ReferenceConfig, folder: Path, *, seed: int = 0
+    instance: Instance, config: ReferenceConfig, folder: Path
 ) -> tuple[Float[Tensor, "instance"], str]:
     """The costs of a reference solver, from the store where they are there, and what made them.
 
@@ -43,7 +46,6 @@ def reference_costs(
         instance: the validation set.
         config: solver and budget.
         folder: of the store; the file's name is a checksum of instances, solver and budget.
-        seed: of the solver.
 
     Raises:
         InputError: a stored file is broken or its routes are not feasible.
@@ -51,7 +53,7 @@ def reference_costs(
     key = json.dumps(config.model_dump(mode="json"), sort_keys=True) + fingerprint(instance)
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     if not path.is_file():
-        _solve(instance, config, path, seed)
+        _solve(instance, config, path)
     try:
         stored: dict[str, Any] = json.loads(path.read_text())
         costs = []
@@ -61,22 +63,26 @@ def reference_costs(
                 raise InputError(f"{path}: a stored route is not feasible: {report.violations[0]}")
             costs.append(report.cost)
         return torch.tensor(costs, dtype=torch.float64), str(stored["made_by"])
-    except (json.JSONDecodeError, KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: broken reference file ({error}); delete it") from error
 
 
-def _solve(instance: Instance, config: ReferenceConfig, path: Path, seed: int) -> None:
+def _solve(instance: Instance, config: ReferenceConfig, path: Path) -> None:
     solver = build_solver(config.solver)
     budget = Budget(time_limit=config.time_limit, iterations=config.iterations)
-    solutions = solver.solve(instance, budget, seed)
-    limit = f"{config.time_limit:g} s" if config.time_limit else f"{config.iterations} iterations"
+    solutions = solver.solve(instance, budget, SEED)
+    limits = [f"{config.time_limit:g} s"] if config.time_limit is not None else []
+    limits += [f"{config.iterations} iterations"] if config.iterations is not None else []
+    rules = {Rounding(int(rule)).name for rule in instance.rounding}
     package = config.solver.package or "nco-routing"
-    made_by = f"{package} {package_version(package)}, {limit} an instance, lengths not rounded"
+    made_by = (
+        f"{package} {package_version(package)}, {' or '.join(limits)} an instance, "
+        f"rounding {' and '.join(sorted(rules))}"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     content = {"made_by": made_by, "routes": [s.routes for s in solutions],
                "costs": [s.cost for s in solutions]}  # fmt: skip
-    partial.write_text(json.dumps(content))
-    os.replace(partial, path)
+    # under a temporary name of its own: several runs may solve the same reference at once
+    write_text(path, json.dumps(content))
