@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from pydantic import PositiveInt, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -19,7 +20,6 @@ from nco.train_config import PolicyConfig, Problem, Strict
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
-SCHEMA_VERSION = 1
 
 
 class TrainedOn(Strict):
@@ -37,7 +37,7 @@ class TrainedOn(Strict):
 class ModelCard(Strict):
     """What a model is, what it was trained on, and how it scores."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     name: str
     problem: Problem
     policy: PolicyConfig
@@ -90,11 +90,14 @@ def load_model(folder: Path) -> tuple[Policy, ModelCard]:
         InputError: the folder holds no model, or weights and card do not fit each other.
     """
     card = load_card(folder)
-    policy = build_policy(card.policy, build_env(card.problem))
+    # the fresh weights are replaced; drawing them must not move the caller's random numbers
+    with torch.random.fork_rng(devices=[]):
+        policy = build_policy(card.policy, build_env(card.problem))
     path = folder / WEIGHTS
     try:
         policy.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, OSError) as error:
-        message = str(error).splitlines()[0]
+        # torch's first line only says that there are errors
+        message = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise InputError(f"{path}: the weights do not fit the card ({message})") from error
     return policy.eval(), card

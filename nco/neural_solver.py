@@ -50,6 +50,8 @@ class NeuralSolver:
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
             raise InputError(f"samples is {self.samples}; accepted: 1 or more, or none for greedy")
+        # now, and not when samples are first asked for
+        Sampling(self.temperature, self.top_k, self.top_p)
 
     @property
     def name(self) -> str:
@@ -166,8 +168,10 @@ def load(
         device: where it runs, e.g. ``cuda``.
 
     Raises:
-        InputError: there is no such model, or it cannot be read.
+        InputError: there is no such model or device, the model cannot be read, or an option is out
+            of range.
     """
+    place = _device(device)
     folder = Path(path)
     if not folder.exists():
         by_name = {f.name: f for f in _shipped_folders()}
@@ -181,7 +185,7 @@ def load(
         folder = folder / "model"
     policy, card = load_model(folder)
     return NeuralSolver(
-        policy.to(device),
+        policy.to(place),
         card,
         samples=samples,
         augment=augment,
@@ -190,3 +194,21 @@ def load(
         top_k=top_k,
         top_p=top_p,
     )
+
+
+def _device(name: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    # a build of torch without CUDA asserts it
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device is {name!r}: {str(error).splitlines()[0]}; accepted: cpu, or cuda where there "
+            "is a GPU"
+        ) from error
+    return device

@@ -137,9 +137,32 @@ def test_broken_models_are_refused_with_the_file(tmp_path: Path) -> None:
     values = json.loads(good)
     values["policy"]["dim"] = 64
     card.write_text(json.dumps(values))
-    with pytest.raises(InputError, match="weights do not fit the card"):
+    with pytest.raises(InputError, match=r"weights do not fit the card .*size mismatch for \S+"):
+        load(folder)
+    card.write_text(json.dumps(json.loads(good) | {"schema_version": 2}))
+    with pytest.raises(InputError, match="schema_version: value 2; accepted: 1"):
         load(folder)
     card.write_text(good)
     (folder / "model.safetensors").write_bytes(b"\0" * 64)
     with pytest.raises(InputError, match=r"model\.safetensors"):
         load(folder)
+
+
+def test_loading_leaves_the_callers_random_numbers_alone(tmp_path: Path) -> None:
+    """torch's global generator goes on as if no model had been loaded."""
+    folder = stored_model(tmp_path / "model")
+    before = torch.random.get_rng_state()
+    load(folder)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_what_a_model_cannot_do_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
+    """Options of the draws out of range, and devices that are not there."""
+    folder = stored_model(tmp_path / "model")
+    with pytest.raises(InputError, match="temperature is -1"):
+        load(folder, temperature=-1.0)
+    with pytest.raises(InputError, match="top_p is 2"):
+        load(folder, top_p=2.0)
+    for device in ("abacus", "cuda:99"):
+        with pytest.raises(InputError, match=f"device is '{device}'.*accepted: cpu"):
+            load(folder, device=device)
