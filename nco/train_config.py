@@ -176,7 +176,7 @@ class LoopConfig(Strict):
     batch_size: PositiveInt = 64
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     accumulate: PositiveInt = 1
-    """Batches whose gradients are summed for one step of the optimiser."""
+    """Batches whose gradients are averaged for one step of the optimiser."""
     gradient_clip: PositiveFloat | None = None
     """Of the gradient's norm."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
@@ -202,7 +202,7 @@ class ReferenceConfig(Strict):
 
 
 class ValidationConfig(Strict):
-    """A fixed set of fresh instances, decoded greedily after every epoch."""
+    """A fixed set of fresh instances, decoded greedily from every start after every epoch."""
 
     num_instances: PositiveInt = 256
     seed: NonNegativeInt = 4321
@@ -231,6 +231,10 @@ class TrainConfig(Strict):
     def _fits(self) -> TrainConfig:
         if self.data.distribution == "x" and self.problem != "cvrp":
             raise ValueError(f"data.distribution x is for cvrp, the problem is {self.problem}")
+        sizes = self.data.num_customers
+        smallest = sizes[0] if isinstance(sizes, tuple) else sizes
+        if self.problem == "tsp" and smallest < 2:
+            raise ValueError(f"data.num_customers {smallest} is too few for a tsp; at least 2")
         if self.data.capacity is not None and self.problem == "tsp":
             raise ValueError("data.capacity is given, and a tsp has no vehicles' capacity")
         return self

@@ -17,11 +17,13 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from nco.algorithm import Algorithm, ValidationSet
-from nco.config_files import parse
+from nco.config_files import load_yaml, parse
 from nco.data.errors import InputError
 from nco.data.generators import generate
+from nco.data.text_file import write_text
 from nco.model_files import ModelCard, TrainedOn, save_model
 from nco.pomo_training import SharedBaseline
 from nco.provenance import hardware, versions
@@ -134,8 +136,14 @@ def validation_set(config: TrainConfig, store: Path) -> tuple[ValidationSet, str
 
 
 def new_run_folder(config: TrainConfig) -> Path:
-    """Make ``<output>/<name>/<time>`` now: what cannot be written is told before the work."""
+    """Make ``<output>/<name>/<time>`` now: what cannot be written is told before the work.
+
+    Of several processes that each run this, only the first one writes, so only it makes a folder.
+    """
     folder = config.output / config.name / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    # Lightning keeps the rank on its decorator
+    if rank_zero_only.rank != 0:  # pyright: ignore[reportFunctionMemberAccess]
+        return folder
     try:
         folder.mkdir(parents=True)
     except OSError as error:
@@ -149,14 +157,15 @@ def stored_config(run: Path) -> TrainConfig:
     """The configuration of a run that is there already.
 
     Raises:
-        InputError: the folder is not a run, or has no checkpoint to go on from.
+        InputError: the folder is not a run, its configuration is broken, or it has no checkpoint to
+            go on from.
     """
     path = run / CONFIG
     if not path.is_file():
         raise InputError(f"{run}: not a training run (no {CONFIG}); accepted: runs/<name>/<time>")
     if not (run / "checkpoints" / LAST).is_file():
         raise InputError(f"{run}: has no checkpoint yet (checkpoints/{LAST}); start the run anew")
-    return parse(TrainConfig, yaml.safe_load(path.read_text()), str(path))
+    return parse(TrainConfig, load_yaml(path), str(path))
 
 
 def _differences(ours: dict[str, Any], theirs: dict[str, Any], path: str = "") -> list[str]:
@@ -172,13 +181,25 @@ def _differences(ours: dict[str, Any], theirs: dict[str, Any], path: str = "") -
 
 def _require_same(config: TrainConfig, run: Path) -> None:
     """A resumed run may train longer; whatever else differs would make it another run."""
-    ours, theirs = config.model_dump(mode="json"), stored_config(run).model_dump(mode="json")
-    free = ("output ", "training.epochs ")
+    stored = stored_config(run)
+    ours, theirs = config.model_dump(mode="json"), stored.model_dump(mode="json")
+    longer = config.training.epochs > stored.training.epochs
+    free = ("output ", "training.epochs ") if longer else ("output ",)
     different = [d for d in _differences(ours, theirs) if not d.startswith(free)]
     if different:
         raise InputError(
             f"--resume {run}: the configuration is not that of the run: {'; '.join(different)}; "
             "accepted: the same, or with more training.epochs"
+        )
+
+
+def _require_devices(loop: LoopConfig) -> None:
+    if loop.accelerator == "cuda" and not torch.cuda.is_available():
+        raise InputError("training.accelerator is cuda and no CUDA device is there; accepted: cpu")
+    there = torch.cuda.device_count()
+    if _on_gpu(loop) and loop.devices > there:
+        raise InputError(
+            f"training.devices is {loop.devices}; accepted: at most {there}, the CUDA devices here"
         )
 
 
@@ -197,12 +218,12 @@ def train(config: TrainConfig, *, resume: Path | None = None, progress: bool = T
         The run's folder.
 
     Raises:
-        InputError: the output cannot be written, or ``resume`` is not this configuration's run.
+        InputError: the output cannot be written, the devices are not there, or ``resume`` is not
+            this configuration's run.
     """
+    _require_devices(config.training)
     if resume is not None:
         _require_same(config, resume)
-    elif config.training.accelerator == "cuda" and not torch.cuda.is_available():
-        raise InputError("training.accelerator is cuda and no CUDA device is there; accepted: cpu")
     run = resume or new_run_folder(config)
     validation, made_by = validation_set(config, config.output / "references")
     module = build_algorithm(config, validation)
@@ -214,7 +235,7 @@ def train(config: TrainConfig, *, resume: Path | None = None, progress: bool = T
     trainer = _trainer(config, run, metrics, saver, progress=progress)
     if trainer.is_global_zero:
         values = config.model_dump(mode="json")
-        (run / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False))
+        write_text(run / CONFIG, yaml.safe_dump(values, sort_keys=False))
     checkpoint = run / "checkpoints" / LAST if resume is not None else None
     with warnings.catch_warnings():
         # the loader only counts batches: workers would have nothing to do
@@ -263,6 +284,10 @@ class ModelSaver(Callback):
         save_model(self.folder, pl_module.policy, card)
 
 
+def _on_gpu(loop: LoopConfig) -> bool:
+    return loop.accelerator != "cpu" and torch.cuda.is_available()
+
+
 def _strategy(loop: LoopConfig) -> str:
     """Data-parallel where there are several processes.
 
@@ -270,8 +295,7 @@ def _strategy(loop: LoopConfig) -> str:
     """
     if loop.devices * loop.nodes == 1:
         return "auto"
-    on_gpu = loop.accelerator != "cpu" and torch.cuda.is_available()
-    return "ddp" if on_gpu or loop.nodes > 1 else "ddp_fork"
+    return "ddp" if _on_gpu(loop) or loop.nodes > 1 else "ddp_fork"
 
 
 def _trainer(

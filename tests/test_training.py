@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 
 from nco.algorithm import STREAMS, ValidationSet, learning_rate_factor, stream_seed
 from nco.config_files import load_yaml, parse, preset_names
@@ -23,7 +24,7 @@ from nco.train_config import (
     TrainConfig,
     WarmupDecaySchedule,
 )
-from nco.training import build_algorithm, train
+from nco.training import build_algorithm, new_run_folder, train
 from tests.small import instances
 
 POLICIES = {
@@ -216,6 +217,25 @@ def test_every_shipped_training_configuration_is_valid(name: str) -> None:
     assert parsed.validation.reference is not None
 
 
+def test_only_the_first_of_several_processes_makes_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes that each start from the command line leave one run folder behind, not many."""
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    new_run_folder(config(tmp_path))
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    assert new_run_folder(config(tmp_path)).is_dir()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA devices")
+def test_a_device_that_is_not_there_is_refused_for_resumed_runs_too(tmp_path: Path) -> None:
+    """The message comes from us and not from deep within."""
+    loop = {"epochs": 1, "batches_per_epoch": 4, "accelerator": "cuda"}
+    with pytest.raises(InputError, match=r"training\.accelerator is cuda"):
+        train(config(tmp_path, training=loop), resume=tmp_path)
+
+
 def test_what_a_run_cannot_do_is_refused(tmp_path: Path) -> None:
     """Resuming something else, or writing where one cannot."""
     run = train(config(tmp_path), progress=False)
@@ -223,6 +243,13 @@ def test_what_a_run_cannot_do_is_refused(tmp_path: Path) -> None:
         train(config(tmp_path, optimizer={"lr": 0.1}), resume=run)
     with pytest.raises(InputError, match="not a training run"):
         train(config(tmp_path), resume=tmp_path)
+    loop = {"epochs": 1, "batches_per_epoch": 4, "batch_size": 16, "accelerator": "cpu"}
+    with pytest.raises(InputError, match=r"training\.epochs \(2 in the run, 1 now\)"):
+        train(config(tmp_path, training=loop), resume=run)
+    stored = run / "config.yaml"
+    stored.write_text(stored.read_text() + "\n]")
+    with pytest.raises(InputError, match=str(stored)):
+        train(config(tmp_path), resume=run)
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(InputError, match=f"output {blocked}"):
@@ -231,6 +258,7 @@ def test_what_a_run_cannot_do_is_refused(tmp_path: Path) -> None:
         ({"algorithm": {"type": "pomo", "num_starts": 1}}, "num_starts"),
         ({"policy": POLICIES["pomo"] | {"dim": 30}}, "multiple of num_heads"),
         ({"problem": "tsp", "data": {"num_customers": 8, "capacity": 3}}, "capacity"),
+        ({"problem": "tsp", "data": {"num_customers": [1, 8]}}, "too few for a tsp"),
     ):
         with pytest.raises(InputError, match=message):
             config(tmp_path, **changes)
