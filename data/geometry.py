@@ -75,6 +75,14 @@ MATRIX_FORMATS = ("FULL_MATRIX", *_TRIANGLES)
 """Every EDGE_WEIGHT_FORMAT of an EXPLICIT matrix."""
 
 
+def num_entries(matrix_format: str, num_nodes: int) -> int:
+    """How many numbers an EDGE_WEIGHT_SECTION has."""
+    if matrix_format == "FULL_MATRIX":
+        return num_nodes**2
+    _, diagonal = _TRIANGLES[matrix_format]
+    return num_nodes * (num_nodes + (1 if diagonal else -1)) // 2
+
+
 def matrix_entries(matrix_format: str, num_nodes: int) -> tuple[Tensor, Tensor]:
     """Row and column of each number of an EDGE_WEIGHT_SECTION, in its order."""
     if matrix_format == "FULL_MATRIX":
@@ -94,14 +102,16 @@ def _explicit(document: Document, num_nodes: int) -> Float[Tensor, "node node"]:
     The diagonal becomes 0: no route uses it, and TSPLIB's files put large numbers there.
     """
     matrix_format = document.word("EDGE_WEIGHT_FORMAT", MATRIX_FORMATS)
-    row, column = matrix_entries(matrix_format, num_nodes)
     section = document.section("EDGE_WEIGHT_SECTION")
     count = sum(len(r.tokens) for r in section.rows)
-    if count != len(row):
+    # before anything is made that is as large as DIMENSION says
+    needed = num_entries(matrix_format, num_nodes)
+    if count != needed:
         raise InputError(
             f"{document.where(section.line, section.name)}: there are {count} numbers; accepted: "
-            f"{len(row)}, a {matrix_format} of {num_nodes} nodes (DIMENSION)"
+            f"{needed}, a {matrix_format} of {num_nodes} nodes (DIMENSION)"
         )
+    row, column = matrix_entries(matrix_format, num_nodes)
     off_diagonal = (row != column).tolist()
     values: list[float] = []
     for line in section.rows:
@@ -163,7 +173,8 @@ def read_geometry(
     num_nodes = document.integer("DIMENSION", 1)
     weight_type = document.word("EDGE_WEIGHT_TYPE", (*EUCLIDEAN, *FORMULAS, "EXPLICIT"))
     where = document.where(document.header("EDGE_WEIGHT_TYPE").line, "EDGE_WEIGHT_TYPE")
-    ids, coords = _nodes(document, num_nodes, weight_type == "EXPLICIT")
+    matrix = _explicit(document, num_nodes) if weight_type == "EXPLICIT" else None
+    ids, coords = _nodes(document, num_nodes, matrix is not None)
     if weight_type in EUCLIDEAN:
         if "EDGE_WEIGHT_SECTION" in document.sections:
             raise InputError(
@@ -182,8 +193,8 @@ def read_geometry(
             f"{where}: rounding {rounding.name} is asked for, but {weight_type} states the "
             "lengths themselves; accepted: no rounding"
         )
-    if weight_type == "EXPLICIT":
-        return Geometry(ids, coords, _explicit(document, num_nodes), Rounding.NONE)
+    if matrix is not None:
+        return Geometry(ids, coords, matrix, Rounding.NONE)
     assert coords is not None  # only EXPLICIT does without
     return Geometry(ids, coords, FORMULAS[weight_type](coords), Rounding.NONE)
 

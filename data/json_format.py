@@ -209,6 +209,13 @@ def _validated(schema: type[_Model], path: Path, text: str) -> _Model:
             f"{path}, line {error.lineno}, column {error.colno}: no JSON ({error.msg}); the file "
             "may be cut short"
         ) from error
+    except RecursionError as error:
+        raise InputError(
+            f"{path}: lists are nested too deep; accepted: {schema.__doc__}"
+        ) from error
+    except ValueError as error:
+        # of Python itself: an integer of thousands of digits
+        raise error if isinstance(error, InputError) else InputError(f"{path}: {error}") from error
     try:
         return schema.model_validate(data)
     except ValidationError as error:
