@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -220,6 +222,7 @@ def train(config: TrainConfig, *, resume: Path | None = None, progress: bool = T
     Raises:
         InputError: the output cannot be written, the devices are not there, or ``resume`` is not
             this configuration's run.
+        KeyboardInterrupt: Ctrl-C; the message says how to go on.
     """
     _require_devices(config.training)
     if resume is not None:
@@ -244,10 +247,28 @@ def train(config: TrainConfig, *, resume: Path | None = None, progress: bool = T
         warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*number of training batches.*log_every.*")
-        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        # a resumed run goes on in the same folder
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* is not empty.*")
+        _fit(trainer, module, checkpoint, run)
     return run
+
+
+def _fit(trainer: pl.Trainer, module: Algorithm, checkpoint: Path | None, run: Path) -> None:
+    """Train, with the progress bar on standard error.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the message says how to go on.
+    """
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:
+        # Lightning's answer to Ctrl-C, which it ignores from then on
+        signal.signal(signal.SIGINT, interrupt)
+        if (run / "checkpoints" / LAST).is_file():
+            raise KeyboardInterrupt(f"go on with --resume {run}") from None
+        raise KeyboardInterrupt(f"no epoch of {run} was finished, start anew") from None
 
 
 class ModelSaver(Callback):
@@ -305,8 +326,12 @@ def _trainer(
     callbacks: list[Callback] = [
         metrics,
         saver,
+        # after every epoch, over the one before; save_last alone would write at the very end only
         ModelCheckpoint(
-            run / "checkpoints", save_last=True, save_top_k=0, enable_version_counter=False
+            run / "checkpoints",
+            filename=Path(LAST).stem,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
         ),
     ]
     if progress:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from nco.algorithm import STREAMS, ValidationSet, learning_rate_factor, stream_seed
@@ -24,7 +26,7 @@ from nco.train_config import (
     TrainConfig,
     WarmupDecaySchedule,
 )
-from nco.training import build_algorithm, new_run_folder, train
+from nco.training import ProgressBar, build_algorithm, new_run_folder, train
 from tests.small import instances
 
 POLICIES = {
@@ -86,6 +88,46 @@ def test_a_resumed_run_is_the_same_run(
     assert rows(whole) == rows(part)
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(part)[name]), name
+
+
+@pytest.mark.parametrize("algorithm", [ALGORITHMS[0], ALGORITHMS[2]], ids=lambda a: a["type"])
+def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: dict[str, Any]
+) -> None:
+    """Ctrl-C in the third of four epochs, then resumed: same weights and rows to the bit."""
+    loop = {"epochs": 4, "batches_per_epoch": 3, "batch_size": 16, "accelerator": "cpu"}
+    changes = {
+        "algorithm": algorithm,
+        "training": loop,
+        "optimizer": {"lr": 1e-3, "schedule": {"type": "multistep", "epochs": [1, 3]}},
+    }
+    whole = train(config(tmp_path / "a", **changes), progress=False)
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched:
+
+        def interrupt(self: ProgressBar, trainer: Trainer, *_: object) -> None:
+            if trainer.current_epoch == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        patched.setattr(ProgressBar, "on_train_batch_start", interrupt)
+        with pytest.raises(KeyboardInterrupt, match="--resume") as stopped:
+            train(config(tmp_path / "b", **changes))
+    assert signal.getsignal(signal.SIGINT) is handler
+    part = Path(str(stopped.value).partition("--resume ")[2])
+    train(config(tmp_path / "b", **changes), resume=part, progress=False)
+    assert rows(whole) == rows(part)
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(part)[name]), name
+
+
+def test_progress_goes_to_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard output stays free for the folder's name that the command line prints."""
+    train(config(tmp_path))
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "train/cost" in told.err
 
 
 def test_training_lowers_the_cost_and_the_gap(tmp_path: Path) -> None:
