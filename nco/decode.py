@@ -15,7 +15,13 @@ from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, unit_coordinates
 from nco.models.policy import Policy
-from nco.rollout import instances_at_once, lengthened, rollout
+from nco.rollout import (
+    Trajectory,
+    instances_at_once,
+    lengthened,
+    rollout,
+    trajectories_at_once,
+)
 from nco.strategies import Greedy, Strategy
 
 
@@ -87,7 +93,7 @@ def decode(
         part = instance[begin : begin + size]
         best = _decode_chunk(
             env, policy, part, strategy, per_start if multi_start else None, samples, augment,
-            generator, None if time_limit is None else time_limit * part.batch_size[0],
+            generator, memory, None if time_limit is None else time_limit * part.batch_size[0],
         )  # fmt: skip
         chosen.append(best.actions)
         costs.append(best.costs)
@@ -104,11 +110,16 @@ def _decode_chunk(
     samples: int,
     augment: int,
     generator: torch.Generator | None,
+    memory: float | None,
     seconds: float | None,
 ) -> Decoded:
     begun = time.perf_counter()
     count = (num_starts or 1) * samples
-    starts = None if num_starts is None else env.start_actions(part, count)
+    forced = num_starts is not None or policy.needs_start
+    starts = env.start_actions(part, count) if forced else None
+    # where not even one instance fits, some of its trajectories at a time, in even shares
+    passes = math.ceil(count * part.batch_size[0] / trajectories_at_once(part, memory))
+    width = math.ceil(count / passes)
     best: Decoded | None = None
     for index in range(augment):
         spent = time.perf_counter() - begun
@@ -116,30 +127,36 @@ def _decode_chunk(
             break
         with torch.no_grad():
             encoding = policy.encode(augmented(part, index))
-        found = rollout(
-            env,
-            policy,
-            part,
-            strategy,
-            num_trajectories=count,
-            starts=starts,
-            generator=generator,
-            encoding=encoding,
-            memory=math.inf,
-        )
-        cost, which = found.costs.min(1)
-        steps = found.actions.shape[2]
-        actions = found.actions.gather(1, which.view(-1, 1, 1).expand(-1, 1, steps)).squeeze(1)
-        if best is None:
-            best = Decoded(actions, cost)
-            continue
-        longest = max(steps, best.actions.shape[1])
-        better = cost < best.costs
-        best = Decoded(
-            torch.where(
-                better.unsqueeze(1), lengthened(actions, longest), lengthened(best.actions, longest)
-            ),
-            torch.where(better, cost, best.costs),
-        )
+        for first in range(0, count, width):
+            last = min(count, first + width)
+            found = rollout(
+                env,
+                policy,
+                part,
+                strategy,
+                num_trajectories=last - first,
+                starts=None if starts is None else starts[:, first:last],
+                generator=generator,
+                encoding=encoding,
+                memory=math.inf,
+            )
+            best = _better(best, found)
     assert best is not None  # augment is at least 1
     return best
+
+
+def _better(best: Decoded | None, found: Trajectory) -> Decoded:
+    """The cheapest of what was known and what was found now, instance by instance."""
+    cost, which = found.costs.min(1)
+    steps = found.actions.shape[2]
+    actions = found.actions.gather(1, which.view(-1, 1, 1).expand(-1, 1, steps)).squeeze(1)
+    if best is None:
+        return Decoded(actions, cost)
+    longest = max(steps, best.actions.shape[1])
+    better = cost < best.costs
+    return Decoded(
+        torch.where(
+            better.unsqueeze(1), lengthened(actions, longest), lengthened(best.actions, longest)
+        ),
+        torch.where(better, cost, best.costs),
+    )

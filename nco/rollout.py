@@ -47,14 +47,19 @@ halves the speed at 100 nodes."""
 GPU_MEMORY = 2e9
 
 
-def instances_at_once(instance: Instance, num_trajectories: int, memory: float | None) -> int:
-    """How many instances to roll out together, so that a step's attention weights take
-    ``memory`` bytes; None takes what is fast on the device."""
+def trajectories_at_once(instance: Instance, memory: float | None) -> int:
+    """How many trajectories to roll out together, of one instance or of several, so that a step's
+    attention weights take ``memory`` bytes; None takes what is fast on the device."""
     if memory is None:
         memory = CPU_MEMORY if instance.valid.device.type == "cpu" else GPU_MEMORY
     heads, width = 8, 4
-    weights = num_trajectories * instance.num_nodes * heads * width
-    return max(1, int(min(memory / weights, instance.batch_size[0])))
+    return max(1, int(min(memory / (instance.num_nodes * heads * width), 1e9)))
+
+
+def instances_at_once(instance: Instance, num_trajectories: int, memory: float | None) -> int:
+    """How many instances to roll out together, by `trajectories_at_once`; at least one."""
+    fitting = trajectories_at_once(instance, memory) // num_trajectories
+    return max(1, min(fitting, instance.batch_size[0]))
 
 
 def rollout(
@@ -82,7 +87,7 @@ def rollout(
         generator: for a strategy that draws; on the instance's device.
         record: keep what `nco.likelihood` needs to score the trajectories.
         encoding: the policy's tables of this instance, where they are computed already.
-        memory: as `instances_at_once` explains; draws depend on it.
+        memory: as `trajectories_at_once` explains; draws depend on it.
     """
     if starts is not None and starts.shape[1] != num_trajectories:
         raise InputError(

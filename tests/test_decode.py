@@ -10,8 +10,9 @@ from nco.data.errors import InputError
 from nco.data.instance import Instance, Rounding
 from nco.decode import augmented, decode
 from nco.envs.checker import check_routes, routes_from_actions
+from nco.envs.environment import Observation
 from nco.envs.variants import cvrp, tsp
-from nco.models.policy import Policy
+from nco.models.policy import Encoding, Policy
 from nco.models.pomo import POMO
 from nco.rollout import rollout
 from nco.strategies import Greedy, Sampling
@@ -61,9 +62,27 @@ def test_the_best_of_all_is_kept_whatever_the_chunks(problem: str) -> None:
         report = check_routes(one, routes, depots)
         assert report.feasible, report.violations
         assert float(found.costs[i]) == pytest.approx(report.cost, rel=1e-5)
-    for memory in (1.0, 1e4, 1e9):
+    for memory in (1e3, 1e4, 1e9):
         other = decode(env, policy, batch, augment=8, memory=memory)
         torch.testing.assert_close(other.costs, found.costs)
+
+
+def test_a_single_instance_is_cut_to_the_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step sees more trajectories than fit, and the best of all is still found."""
+    policy, batch = small("cvrp"), instances("cvrp", 9, 2)
+    expected = decode(cvrp, policy, batch, memory=1e9).costs
+    seen: list[int] = []
+    logits = policy.logits
+
+    def counted(encoding: Encoding, observation: Observation) -> torch.Tensor:
+        seen.append(observation.current.numel())
+        return logits(encoding, observation)
+
+    monkeypatch.setattr(policy, "logits", counted)
+    # 10 nodes, 8 heads and 4 bytes: 320 a trajectory
+    found = decode(cvrp, policy, batch, memory=4 * 320.0)
+    assert max(seen) == 3  # 9 starts in even shares of at most 4
+    torch.testing.assert_close(found.costs, expected)
 
 
 def test_more_copies_and_starts_never_cost_more() -> None:
