@@ -1,4 +1,6 @@
-"""The one exception for input that a user can mend."""
+"""The one exception for input that a user can mend, and the words of its message."""
+
+from collections.abc import Sequence
 
 
 class InputError(ValueError):
@@ -6,3 +8,9 @@ class InputError(ValueError):
 
     The command line prints the message without a traceback and exits with code 2.
     """
+
+
+def shortened(lines: Sequence[str], most: int = 3) -> str:
+    """The first of many faults in one line, and how many more there are."""
+    more = len(lines) - most
+    return "; ".join([*lines[:most], *([f"and {more} more"] if more > 0 else [])])

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as RemainingColumn
 
 from nco import provenance
 from nco.benchmark_config import BenchmarkConfig
 from nco.benchmark_suites import new_instances
-from nco.benchmark_tasks import DIED, Outcome, run_task
+from nco.benchmark_tasks import DIED, Outcome, built, run_task
+from nco.data.errors import InputError
 from nco.parallel import run_all
 from nco.store import HEADER, Record, Store, Task, create_store, open_store, refuse_other_config
 from nco.verify import judged
@@ -24,8 +26,8 @@ def run_benchmark(config: BenchmarkConfig, *, progress: bool = True) -> Path:
     batches too. A run that fails, or is infeasible, is recorded as that. Costs are our checker's.
 
     Raises:
-        InputError: an instance cannot be had; the output folder cannot be written, or holds the
-            results of another configuration.
+        InputError: a solver's package or model is not there, an instance cannot be had; the output
+            folder cannot be written, or holds the results of another configuration.
     """
     store = _open_or_create(config)
     store.drop_torn_line()
@@ -49,7 +51,13 @@ def _open_or_create(config: BenchmarkConfig) -> Store:
         store = open_store(config.store_folder)
         refuse_other_config(store, config)
         return store
-    return create_store(config, provenance.collect(), new_instances(config))
+    instances = new_instances(config)
+    for index, entry in enumerate(config.solvers):
+        try:
+            built(entry.solver.model_dump_json())
+        except InputError as error:
+            raise InputError(f"solvers.{index} ({entry.name}): {error}") from error
+    return create_store(config, provenance.collect(), instances)
 
 
 def _runs(tasks: Iterable[Task]) -> int:
@@ -65,6 +73,7 @@ def _bar(shown: bool) -> Progress:
         TimeElapsedColumn(),
         RemainingColumn(),
         TextColumn("{task.fields[failed]}"),
+        console=Console(stderr=True),
         disable=not shown,
     )
 

@@ -17,7 +17,7 @@ from nco.benchmark_config import (
     OptimalReference,
 )
 from nco.data.batching import unbatch
-from nco.data.errors import InputError
+from nco.data.errors import InputError, shortened
 from nco.data.files import read
 from nco.data.instance import Instance, Rounding
 from nco.data.kool import KoolProblem, kool_instances
@@ -148,7 +148,7 @@ def _best_known(path: Path, instance: Instance) -> Reference:
     report = check_routes(instance, stored.routes)
     if not report.feasible:
         raise InputError(
-            f"best-known solution {path} is infeasible: {'; '.join(report.violations)}"
+            f"best-known solution {path} is infeasible: {shortened(report.violations)}"
         )
     if stored.cost is None or not math.isclose(stored.cost, report.cost, rel_tol=1e-6):
         raise InputError(

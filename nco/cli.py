@@ -2,23 +2,29 @@
 
 Each command imports what it needs when it runs, so that help costs nothing.
 
-Exit codes: 0 done; 1 the work failed or something is infeasible; 2 bad usage or bad input.
+Exit codes: 0 done; 1 the work failed or something is infeasible; 2 bad usage or bad input;
+130 interrupted.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from nco import cli_data, cli_solve
-from nco.data.errors import InputError
+from nco.data.errors import InputError, shortened
 
 FAILED = 1
 BAD_INPUT = 2
+INTERRUPTED = 130
+
+MAX_REASONS = 5
+"""Of failed runs, on the screen; the report has all."""
 
 app = typer.Typer(
     name="nco",
@@ -56,7 +62,10 @@ def train(
     parsed = parse(TrainConfig, values, config)
     from nco.training import train as run_training
 
-    typer.echo(run_training(parsed, resume=resume, progress=not quiet))
+    try:
+        typer.echo(run_training(parsed, resume=resume, progress=not quiet))
+    except KeyboardInterrupt as stop:
+        _interrupted(str(stop) or "before the first epoch")
 
 
 @app.command()
@@ -75,13 +84,19 @@ def benchmark(config: Config, overrides: Overrides = None, quiet: Quiet = False)
     from nco.report import write_report
     from nco.store import open_store
 
-    folder = run_benchmark(parsed, progress=not quiet)
+    try:
+        folder = run_benchmark(parsed, progress=not quiet)
+    except KeyboardInterrupt:
+        _interrupted("the same command goes on with what is missing")
     for path in write_report(folder, folder):
         typer.echo(path)
-    statuses = [record.status for record in open_store(folder).records().values()]
-    unsolved = sum(status not in ("ok", "unsupported") for status in statuses)
+    records = open_store(folder).records().values()
+    unsolved = [r for r in records if r.status not in ("ok", "unsupported")]
+    reasons = Counter((r.solver, r.status, r.error or shortened(r.violations)) for r in unsolved)
+    for (name, status, reason), count in reasons.most_common(MAX_REASONS):
+        typer.echo(f"{name}: {count} {status}: {reason}", err=True)
     if unsolved:
-        typer.echo(f"{unsolved} of {len(statuses)} runs gave no feasible solution", err=True)
+        typer.echo(f"{len(unsolved)} of {len(records)} runs gave no feasible solution", err=True)
         raise typer.Exit(FAILED)
 
 
@@ -183,6 +198,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not isinstance(error, SolveFailed):
             raise
         _fail(error, FAILED)
+
+
+def _interrupted(told: str) -> NoReturn:
+    """End after Ctrl-C, as a shell expects it, with a word on how to go on."""
+    typer.echo(f"interrupted; {told}", err=True)
+    raise typer.Exit(INTERRUPTED) from None
 
 
 def _fail(error: Exception, code: int) -> None:

@@ -56,6 +56,7 @@ def solve(
     from nco.api import solve as solve_instance
     from nco.api import solver_by_name
     from nco.baselines.solver import Budget, SolveFailed
+    from nco.data.errors import shortened
 
     budget = Budget(time_limit=time_limit, iterations=iterations)
     found = solver_by_name(solver, samples=samples, augment=augment)
@@ -81,7 +82,7 @@ def solve(
             rows.append((job, solution))
             job.write(solution)
             if not solution.feasible:
-                told = "; ".join(solution.violations)
+                told = shortened(solution.violations)
                 failures.append(f"{job.name}: the solution is infeasible: {told}")
     finally:
         solve_files.print_table(rows)

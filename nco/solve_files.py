@@ -11,7 +11,7 @@ from rich.table import Table
 
 from nco.cli_files import output_paths
 from nco.data.batching import unbatch
-from nco.data.errors import InputError
+from nco.data.errors import InputError, shortened
 from nco.data.files import SOLUTION_SUFFIXES, read, read_solution, write_solution
 from nco.data.instance import Instance, Rounding
 from nco.data.plot import PLOT_SUFFIXES, require_drawable, write_plot
@@ -106,7 +106,7 @@ def reference_cost(path: Path, instance: Instance) -> float:
     stored = read_solution(path)
     report = check_routes(instance, stored.routes, stored.depots)
     if not report.feasible:
-        raise InputError(f"reference {path} does not fit: {'; '.join(report.violations)}")
+        raise InputError(f"reference {path} does not fit: {shortened(report.violations)}")
     return report.cost
 
 

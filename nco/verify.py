@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nco.data.batching import unbatch
-from nco.data.errors import InputError
+from nco.data.errors import InputError, shortened
 from nco.data.files import read, read_solution
 from nco.data.instance import Instance, Rounding
 from nco.data.json_format import read_json_solutions
@@ -171,7 +171,7 @@ def _reference_mismatches(suite: str, entry: InstanceEntry, instance: Instance) 
         return
     report = check_routes(instance, reference.routes)
     if not report.feasible:
-        yield f"{suite}/{entry.name}: the reference is infeasible: {'; '.join(report.violations)}"
+        yield f"{suite}/{entry.name}: the reference is infeasible: {shortened(report.violations)}"
     if not _same(reference.cost, report.cost):
         yield f"{suite}/{entry.name}: reference cost is {reference.cost}, recomputed {report.cost}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterator
@@ -268,10 +269,33 @@ def test_a_trained_model_runs_alone_and_in_batches(tmp_path: Path) -> None:
     assert {r.status for r in records if r.suite == "tsp"} == {"unsupported"}
 
 
-def test_a_model_that_is_not_there_is_a_recorded_failure(tmp_path: Path) -> None:
-    """The other solvers run all the same."""
-    solvers = [{"name": "a", "solver": {"solver": "model", "path": "no-such-model"}},
-               {"name": "b", "solver": {"solver": "nearest"}}]  # fmt: skip
-    records = run(make_config(tmp_path, solvers=solvers))
-    assert [r.status for r in records] == ["failed"] * 4 + ["ok"] * 4
-    assert "no-such-model: no such model" in (records[0].error or "")
+@pytest.mark.parametrize(
+    ("solver", "told"),
+    [
+        ({"solver": "model", "path": "no-such-model"}, "no-such-model: no such model"),
+        ({"solver": "hgs"}, r"pip install nco-routing\[hgs\]"),
+    ],
+)
+def test_a_solver_that_is_not_there_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solver: dict[str, str], told: str
+) -> None:
+    """A wrong path or a missing package is told with the solver's place, and leaves no store."""
+    benchmark_tasks.built.cache_clear()
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "hybgensea" else there(name)
+    )
+    solvers = [{"name": "b", "solver": {"solver": "nearest"}}, {"name": "a", "solver": solver}]
+    with pytest.raises(InputError, match=rf"solvers\.1 \(a\): .*{told}"):
+        run(make_config(tmp_path, solvers=solvers))
+    assert not list(tmp_path.iterdir())
+
+
+def test_progress_goes_to_standard_error(
+    tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard output stays free for the report's path that the command line prints."""
+    run_benchmark(make_config(tmp_path))
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "8/8 runs" in told.err

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nco import api, cli
+from nco import api, benchmark, benchmark_tasks, cli, training
 from nco.baselines.solver import Budget, SolveFailed
 from nco.data.batching import unbatch
 from nco.data.files import read, read_solution
@@ -320,3 +320,36 @@ def test_train_solve_verify(run: Run) -> None:
     again = run("train", "t.yaml", "output=here", "training.epochs=2", "--resume", folder, "-q")
     assert again.code == 0, again.err
     assert Path(again.out.splitlines()[-1]) == folder
+
+
+def test_failed_runs_of_a_benchmark_are_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code 1, the report is there, and standard error says who failed how often and why."""
+    fixed = Fixed([[1, 2]])
+    monkeypatch.setattr(benchmark_tasks, "build_solver", lambda _: fixed)
+    benchmark_tasks.built.cache_clear()
+    Path("b.yaml").write_text(BENCHMARK)
+    done = run("benchmark", "b.yaml", "output=store", "-q")
+    benchmark_tasks.built.cache_clear()
+    assert done.code == 1
+    assert len(done.out.split()) == 2
+    assert "savings: 3 infeasible: customer 3 is" in done.err
+    assert "and 3 more" in done.err
+    assert done.err.endswith("6 of 6 runs gave no feasible solution\n")
+
+
+def test_ctrl_c_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code 130 as shells have it, and one line without a traceback."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(benchmark, "run_all", interrupted)
+    Path("b.yaml").write_text(BENCHMARK)
+    done = run("benchmark", "b.yaml", "output=store", "-q")
+    assert (done.code, done.out) == (130, "")
+    assert done.err == "interrupted; the same command goes on with what is missing\n"
+    monkeypatch.setattr(training, "validation_set", interrupted)
+    Path("t.yaml").write_text(TRAINING)
+    done = run("train", "t.yaml", "-q")
+    assert (done.code, done.out) == (130, "")
+    assert done.err == "interrupted; before the first epoch\n"
