@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -46,6 +47,25 @@ class Budget:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"{name} is {value}; accepted: a number above 0, or none")
+
+
+SEEDS = 2**63
+"""How many there are, from 0: what the generators of torch and numpy both take."""
+
+
+def require_seed(seed: int) -> int:
+    """The seed as a plain number.
+
+    Raises:
+        InputError: it is not a whole number, or out of range.
+    """
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if not 0 <= number < SEEDS:
+        raise InputError(f"seed is {seed!r}; accepted: a whole number from 0 to {SEEDS - 1}")
+    return number
 
 
 @runtime_checkable

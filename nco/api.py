@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import torch
 
-from nco.baselines.solver import Budget, Solver
+from nco.baselines.solver import Budget, Solver, require_seed
 from nco.data.errors import InputError
 from nco.data.generators import InstanceDistribution, ProblemName
 from nco.data.generators import generate as generate_with
@@ -41,7 +41,7 @@ def generate(
         _one_of("problem", problem, get_args(ProblemName)),
         num_customers=num_customers,
         batch=batch,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(require_seed(seed)),
         distribution=_one_of("distribution", distribution, known),
     )
 
@@ -117,6 +117,7 @@ def solve(
         SolveFailed: the solver found no feasible solution, or its process died.
     """
     budget = Budget(time_limit=time_limit, iterations=iterations)
+    seed = require_seed(seed)
     if isinstance(solver, str | Path):
         found = solver_by_name(solver, samples=samples, augment=augment)
     elif samples is not None or augment is not None:

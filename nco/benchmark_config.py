@@ -8,12 +8,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from nco.baselines.solver import Budget
-from nco.solver_config import SolverConfig
+from nco.solver_config import Seed, SolverConfig
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
 """Names a file or folder as well."""
 DisplayName = Annotated[str, Field(pattern=r"^[^\s|/][^\n|/]*$", max_length=40)]
-Seed = Annotated[int, Field(ge=0)]
 
 
 class _Strict(BaseModel):

@@ -10,7 +10,7 @@ from typing import final
 
 import torch
 
-from nco.baselines.solver import Budget, UnsupportedError
+from nco.baselines.solver import Budget, UnsupportedError, require_seed
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
 from nco.data.instance import Instance
@@ -116,7 +116,7 @@ def _solved(
 ) -> list[Solution]:
     solver.require(instance)
     device = next(solver.policy.parameters()).device
-    generator = torch.Generator(device=device).manual_seed(seed)
+    generator = torch.Generator(device=device).manual_seed(require_seed(seed))
     start = time.perf_counter()
     best = decode(
         solver.policy.env,

@@ -13,8 +13,10 @@ from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter
 
-from nco.baselines.solver import MissingExtraError, Solver
+from nco.baselines.solver import SEEDS, MissingExtraError, Solver
 from nco.data.errors import InputError
+
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
 class BaseSolverConfig(BaseModel):

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from nco.data.generators import InstanceDistribution
-from nco.solver_config import SolverConfig
+from nco.solver_config import Seed, SolverConfig
 
 Problem = Literal["tsp", "cvrp"]
 
@@ -205,9 +205,11 @@ class ValidationConfig(Strict):
     """A fixed set of fresh instances, decoded greedily from every start after every epoch."""
 
     num_instances: PositiveInt = 256
-    seed: NonNegativeInt = 4321
+    seed: Seed = 4321
     num_customers: PositiveInt | None = None
     """By default that of the training data, or the middle of its range."""
+    multi_start: bool = True
+    """Keep the best over all starts; false decodes each instance once, as Kool et al. report."""
     augment: Literal[1, 8] = 1
     reference: ReferenceConfig | None = None
     """Without one, no gap is shown."""
@@ -218,7 +220,7 @@ class TrainConfig(Strict):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     problem: Problem
-    seed: NonNegativeInt = 1234
+    seed: Seed = 1234
     data: DataConfig
     policy: PolicyConfig
     algorithm: AlgorithmConfig
