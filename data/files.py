@@ -51,12 +51,12 @@ SOLUTION_SUFFIXES = tuple(_SOLUTION_WRITERS)
 """What `write_solution` knows."""
 
 
-def read(path: str | Path, *, rounding: Rounding | None = None) -> Instance:
+def read(path: str | Path, *, rounding: Rounding | str | None = None) -> Instance:
     """Read VRPLIB, TSPLIB, Solomon text or our JSON; what it is, the content says.
 
     Args:
-        rounding: of Euclidean lengths; None is as the file states it. It must be given where the
-            file states none (Solomon, or EUC_2D with time windows).
+        rounding: of Euclidean lengths, or its name in either case; None is as the file states it.
+            It must be given where the file states none (Solomon, or EUC_2D with time windows).
 
     Returns:
         One instance, or the batch of a JSON file.
@@ -65,6 +65,8 @@ def read(path: str | Path, *, rounding: Rounding | None = None) -> Instance:
         InputError: the file is missing, of no known form, or its content is not accepted.
     """
     path = Path(path)
+    if isinstance(rounding, str):
+        rounding = rounding_by_name(rounding)
     text = read_text(path)
     if path.suffix == ".json" or text.lstrip().startswith("{"):
         return _override(parse_json_instances(path, text), rounding, path)
@@ -79,6 +81,18 @@ def read(path: str | Path, *, rounding: Rounding | None = None) -> Instance:
     if document.word("TYPE", (*TSP_TYPES, *VRP_TYPES)) in TSP_TYPES:
         return tsp_from_document(document, rounding)
     return vrp_from_document(document, rounding)
+
+
+def rounding_by_name(name: str) -> Rounding:
+    """The rounding of this name, in upper or lower case.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name.upper() not in Rounding.__members__:
+        known = ", ".join(Rounding.__members__).lower()
+        raise InputError(f"rounding is {name!r}; accepted: {known}")
+    return Rounding[name.upper()]
 
 
 def write(instance: Instance, path: str | Path) -> None:

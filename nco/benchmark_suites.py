@@ -19,7 +19,7 @@ from nco.benchmark_config import (
 from nco.data.batching import unbatch
 from nco.data.errors import InputError, shortened
 from nco.data.files import read
-from nco.data.instance import Instance, Rounding
+from nco.data.instance import Instance
 from nco.data.kool import KoolProblem, kool_instances
 from nco.data.solution_files import read_sol
 from nco.data.text_file import read_text
@@ -68,11 +68,10 @@ def _kool(suite: GeneratedSuite) -> Instance:
 
 
 def _from_files(suite: FileSuite) -> list[NewInstance]:
-    rounding = None if suite.rounding is None else Rounding[suite.rounding.upper()]
     optima = _optima(suite)
     found: list[NewInstance] = []
     for path in _files(suite):
-        singles = unbatch(read(path, rounding=rounding))
+        singles = unbatch(read(path, rounding=suite.rounding))
         for index, one in enumerate(singles):
             name = path.stem if len(singles) == 1 else f"{path.stem}-{index}"
             reference = _reference(suite, path, name, one, optima)

@@ -124,11 +124,10 @@ def verify(
     rounding: cli_data.Rounding = None,
 ) -> None:
     """Recompute every cost and constraint from stored routes; exits with 1 on any mismatch."""
-    from nco.solve_files import rounding_by_name
     from nco.verify import verify_solution, verify_store
 
     if not path.is_dir():
-        found = verify_solution(path, instance, rounding_by_name(rounding))
+        found = verify_solution(path, instance, rounding)
     elif instance is None and rounding is None:
         found = verify_store(path)
     else:

@@ -11,7 +11,10 @@ app = typer.Typer(help="Generate, convert and inspect instances.", no_args_is_he
 
 Rounding = Annotated[
     str | None,
-    typer.Option(help="Of Euclidean lengths, where the file does not state it."),
+    typer.Option(
+        help="Of Euclidean lengths, where the file does not state it: none, nearest, ceil, trunc, "
+        "dimacs (cut to one decimal) or exact (to thousandths)."
+    ),
 ]
 
 
@@ -55,7 +58,7 @@ def convert(
     from nco import data_files, solve_files
     from nco.data.files import read
 
-    instance = read(source, rounding=solve_files.rounding_by_name(rounding))
+    instance = read(source, rounding=rounding)
     names = solve_files.instance_names(source, instance.batch_size[0])
     for path in data_files.write_all(instance, names, target):
         typer.echo(path)
@@ -69,6 +72,5 @@ def inspect(
     """Print what instances hold: nodes, geometry, demands and attributes."""
     from nco import data_files, solve_files
 
-    rule = solve_files.rounding_by_name(rounding)
-    named = [entry for path in files for entry in solve_files.read_named(path, rule)]
+    named = [entry for path in files for entry in solve_files.read_named(path, rounding)]
     data_files.print_facts(named)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nco.cli_data import Rounding
+
 
 def solve(
     files: Annotated[
@@ -28,9 +30,7 @@ def solve(
         int | None, typer.Option(help="8: a model sees each instance in its 8 symmetries.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
-    rounding: Annotated[
-        str | None, typer.Option(help="Of Euclidean lengths, where the file does not state it.")
-    ] = None,
+    rounding: Rounding = None,
     reference: Annotated[
         list[Path] | None,
         typer.Option(

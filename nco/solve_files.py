@@ -13,7 +13,7 @@ from nco.cli_files import output_paths
 from nco.data.batching import unbatch
 from nco.data.errors import InputError, shortened
 from nco.data.files import SOLUTION_SUFFIXES, read, read_solution, write_solution
-from nco.data.instance import Instance, Rounding
+from nco.data.instance import Instance
 from nco.data.plot import PLOT_SUFFIXES, require_drawable, write_plot
 from nco.data.solution import Solution
 from nco.envs.checker import check_routes
@@ -39,26 +39,12 @@ class Job:
             write_plot(solution, self.plot)
 
 
-def rounding_by_name(name: str | None) -> Rounding | None:
-    """The rounding of this name, in lower case.
-
-    Raises:
-        InputError: there is none.
-    """
-    if name is None:
-        return None
-    known = {rounding.name.lower(): rounding for rounding in Rounding}
-    if name not in known:
-        raise InputError(f"rounding is {name!r}; accepted: {', '.join(known)}")
-    return known[name]
-
-
 def instance_names(path: Path, count: int) -> list[str]:
     """What the instances of a file are called: as the file, numbered from 1 if it holds several."""
     return [path.stem] if count == 1 else [f"{path.stem}-{i}" for i in range(1, count + 1)]
 
 
-def read_named(path: Path, rounding: Rounding | None) -> list[tuple[str, Instance]]:
+def read_named(path: Path, rounding: str | None) -> list[tuple[str, Instance]]:
     """The instances of a file, each with its name and without padding."""
     singles = unbatch(read(path, rounding=rounding))
     return list(zip(instance_names(path, len(singles)), singles, strict=True))
@@ -78,8 +64,7 @@ def plan(
         InputError: a file cannot be read, a reference is missing, too many or infeasible, or a
             result could not be written.
     """
-    rule = rounding_by_name(rounding)
-    named = [entry for path in files for entry in read_named(path, rule)]
+    named = [entry for path in files for entry in read_named(path, rounding)]
     names = [name for name, _ in named]
     if references and len(references) != len(named):
         raise InputError(

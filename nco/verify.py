@@ -90,7 +90,7 @@ def verify_store(path: Path) -> VerifyReport:
 
 
 def verify_solution(
-    solution_file: Path, instance_file: Path | None = None, rounding: Rounding | None = None
+    solution_file: Path, instance_file: Path | None = None, rounding: Rounding | str | None = None
 ) -> VerifyReport:
     """Recompute what a solution file claims.
 

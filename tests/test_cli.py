@@ -15,7 +15,7 @@ from nco import api, benchmark, benchmark_tasks, cli, training
 from nco.baselines.solver import Budget, SolveFailed
 from nco.data.batching import unbatch
 from nco.data.files import read, read_solution
-from nco.data.instance import Instance, distance_matrix
+from nco.data.instance import Instance, Rounding, distance_matrix
 from nco.data.json_format import instance_to_dict, read_json_solutions
 from nco.data.solution import Solution
 from nco.envs.checker import check_routes, evaluate
@@ -153,7 +153,10 @@ def test_rounding_reaches_the_reader(run: Run) -> None:
     """A Solomon file needs --rounding, which then decides."""
     windows = SAMPLES / "windows12.txt"
     assert "Euclidean, dimacs" in run("data", "inspect", windows, "--rounding", "dimacs").out
+    assert "Euclidean, dimacs" in run("data", "inspect", windows, "--rounding", "DIMACS").out
     assert run("data", "inspect", windows).code == 2
+    told = " ".join(run("data", "inspect", "--help").out.split())
+    assert all(rounding.name.lower() in told for rounding in Rounding)
 
 
 @pytest.mark.parametrize("suffix", ["json", "sol"])
