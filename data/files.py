@@ -11,7 +11,7 @@ import torch
 from nco.data import keyword_file
 from nco.data.batching import replace
 from nco.data.errors import InputError
-from nco.data.geojson import write_geojson
+from nco.data.geojson import require_coords, write_geojson
 from nco.data.instance import Instance, Rounding
 from nco.data.json_format import (
     parse_json_instances,
@@ -21,7 +21,15 @@ from nco.data.json_format import (
 )
 from nco.data.solomon import is_solomon, parse_solomon, write_solomon
 from nco.data.solution import Solution
-from nco.data.solution_files import StoredSolution, read_sol, read_tour, write_sol, write_tour
+from nco.data.solution_files import (
+    StoredSolution,
+    read_sol,
+    read_tour,
+    require_one_depot,
+    require_tsp,
+    write_sol,
+    write_tour,
+)
 from nco.data.text_file import read_text
 from nco.data.tsplib import TYPES as TSP_TYPES
 from nco.data.tsplib import tsp_from_document, write_tsplib
@@ -38,6 +46,12 @@ _WRITERS: dict[str, Callable[[Instance, Path], None]] = {
     ".atsp": write_tsplib,
     ".txt": write_solomon,
     ".json": write_json_instances,
+}
+_SOLUTION_NEEDS: dict[str, Callable[[Instance, Path], None]] = {
+    ".sol": require_one_depot,
+    ".tour": require_tsp,
+    ".json": lambda instance, path: None,
+    ".geojson": require_coords,
 }
 _SOLUTION_WRITERS: dict[str, Callable[[Solution, Path], None]] = {
     ".sol": write_sol,
@@ -128,6 +142,15 @@ def write_solution(solution: Solution, path: str | Path) -> None:
             cannot be written.
     """
     _by_suffix(_SOLUTION_WRITERS, Path(path))(solution, Path(path))
+
+
+def require_expressible(instance: Instance, path: Path) -> None:
+    """Raise now what `write_solution` would raise for any solution of the instance.
+
+    Raises:
+        InputError: the suffix is not known, or its format cannot state such routes.
+    """
+    _by_suffix(_SOLUTION_NEEDS, path)(instance, path)
 
 
 def _by_suffix(formats: dict[str, _Format], path: Path) -> _Format:

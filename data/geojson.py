@@ -11,8 +11,17 @@ from typing import Any
 
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
+from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.data.text_file import write_text
+
+NO_COORDS = "GeoJSON needs coords, and the instance has only a distance matrix"
+
+
+def require_coords(instance: Instance, path: Path) -> None:
+    """Raise `InputError` where the instance has no place on a map."""
+    if instance.coords is None:
+        raise InputError(f"{path}: {NO_COORDS}; accepted: .json")
 
 
 def solution_to_geojson(solution: Solution) -> dict[str, Any]:
@@ -26,7 +35,7 @@ def solution_to_geojson(solution: Solution) -> dict[str, Any]:
     """
     one = unbatch(solution.instance)[0]
     if one.coords is None:
-        raise InputError("GeoJSON needs coords, and the instance has only a distance matrix")
+        raise InputError(NO_COORDS)
     places = one.coords[0].tolist()
     num_depots, is_open = int(one.num_depots[0]), bool(one.open_route[0])
     features = []

@@ -73,6 +73,16 @@ def read_sol(path: str | Path) -> StoredSolution:
     return StoredSolution(routes, cost=cost)
 
 
+def require_one_depot(instance: Instance, path: Path) -> None:
+    """Raise `InputError` where a .sol file could not tell the routes of the instance."""
+    num_depots = int(instance.num_depots[0])
+    if num_depots != 1:
+        raise InputError(
+            f"{path}: a .sol file is for one depot, the instance has {num_depots}; accepted: "
+            f"{'.tour or ' if num_depots == 0 else ''}.json"
+        )
+
+
 def write_sol(solution: Solution, path: str | Path) -> None:
     """Write the routes and the cost in CVRPLIB's form, which has no word for infeasible.
 
@@ -81,12 +91,7 @@ def write_sol(solution: Solution, path: str | Path) -> None:
             the cost is not finite, or the file cannot be written.
     """
     path = Path(path)
-    num_depots = int(solution.instance.num_depots[0])
-    if num_depots != 1:
-        raise InputError(
-            f"{path}: a .sol file is for one depot, the instance has {num_depots}; accepted: "
-            f"{'.tour or ' if num_depots == 0 else ''}.json"
-        )
+    require_one_depot(solution.instance, path)
     if not math.isfinite(solution.cost):
         raise InputError(f"{path}: the cost is {solution.cost}; accepted: a finite one, or .json")
     lines = [
@@ -119,6 +124,12 @@ def read_tour(path: str | Path) -> StoredSolution:
     return StoredSolution([[node - 1 for node in words[:-1]]])
 
 
+def require_tsp(instance: Instance, path: Path) -> None:
+    """Raise `InputError` where a .tour file could not tell the routes of the instance."""
+    if int(instance.num_depots[0]) != 0:
+        raise InputError(f"{path}: a .tour file is for a TSP; accepted: .sol or .json")
+
+
 def write_tour(solution: Solution, path: str | Path) -> None:
     """Write the tour of a TSP in TSPLIB's form.
 
@@ -126,8 +137,7 @@ def write_tour(solution: Solution, path: str | Path) -> None:
         InputError: the solution is not one of a TSP, or the file cannot be written.
     """
     path = Path(path)
-    if int(solution.instance.num_depots[0]) != 0:
-        raise InputError(f"{path}: a .tour file is for a TSP; accepted: .sol or .json")
+    require_tsp(solution.instance, path)
     tour = [node + 1 for route in solution.routes for node in route]
     lines = [f"NAME : {path.stem}", "TYPE : TOUR", f"COMMENT : Length {show(solution.cost)}",
              f"DIMENSION : {len(tour)}", "TOUR_SECTION", *map(str, tour), "-1", "EOF"]  # fmt: skip

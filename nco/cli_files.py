@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,5 +42,11 @@ def require_writable(path: Path) -> None:
         raise InputError(f"output {path} is a folder; accepted: the name of a file")
     if not path.parent.is_dir():
         raise InputError(f"output folder {path.parent} does not exist; accepted: one that does")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"output folder {path.parent} cannot be written; accepted: one that can")
+    try:
+        # permissions alone do not tell: the superuser has them all
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(
+            f"output folder {path.parent} cannot be written ({error.strerror}); accepted: one that "
+            "can"
+        ) from error

@@ -12,7 +12,13 @@ from rich.table import Table
 from nco.cli_files import output_paths
 from nco.data.batching import unbatch
 from nco.data.errors import InputError, shortened
-from nco.data.files import SOLUTION_SUFFIXES, read, read_solution, write_solution
+from nco.data.files import (
+    SOLUTION_SUFFIXES,
+    read,
+    read_solution,
+    require_expressible,
+    write_solution,
+)
 from nco.data.instance import Instance
 from nco.data.plot import PLOT_SUFFIXES, require_drawable, write_plot
 from nco.data.solution import Solution
@@ -75,10 +81,13 @@ def plan(
     plots = output_paths(plot, names, PLOT_SUFFIXES) if plot else [None] * len(named)
     jobs = []
     for i, (name, instance) in enumerate(named):
+        target = outputs[i]
         if plot:
             require_drawable(instance, name)
+        if target is not None:
+            require_expressible(instance, target)
         cost = reference_cost(references[i], instance) if references else None
-        jobs.append(Job(name, instance, cost, outputs[i], plots[i]))
+        jobs.append(Job(name, instance, cost, target, plots[i]))
     return jobs
 
 
