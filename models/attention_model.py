@@ -73,8 +73,8 @@ class AttentionModel(Policy):
     def encode(self, instance: Instance) -> Encoding:
         features = self.env.node_features(instance)
         nodes = self.encoder(features)
-        share = features.valid.to(nodes.dtype) / features.valid.sum(1, keepdim=True)
-        graph = self.project_graph(torch.einsum("bnd,bn->bd", nodes, share))
+        total = (nodes * features.valid.unsqueeze(2)).sum(1)
+        graph = self.project_graph(total / features.valid.sum(1, keepdim=True))
         key, value, pointer_key = self.project_nodes(nodes).chunk(3, 2)
         start = None
         if self.placeholder is not None and self.project_first is not None:

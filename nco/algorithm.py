@@ -167,9 +167,13 @@ class Algorithm(pl.LightningModule, ABC):
         self.log(name, value, prog_bar=True, batch_size=1, sync_dist=everywhere)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        instance = self.validation.instance.to(self.device)
+        instance, settings = self.validation.instance.to(self.device), self.config.validation
         costs = decode(
-            self.env, self.policy, instance, augment=self.config.validation.augment
+            self.env,
+            self.policy,
+            instance,
+            multi_start=settings.multi_start,
+            augment=settings.augment,
         ).costs.double()
         self._show("val/cost", costs.mean(), everywhere=True)
         reference = self.validation.reference

@@ -33,7 +33,9 @@ def import_kool(path: Path, env: Environment) -> AttentionModel:
         source = load_file(path)
     except SafetensorError as error:
         raise InputError(f"{path}: not a safetensors file ({error})") from error
-    model = AttentionModel(env)
+    # fresh weights are drawn and then replaced: the caller's random numbers are left alone
+    with torch.random.fork_rng(devices=[]):
+        model = AttentionModel(env)
     try:
         mapped = _mapped(source, model)
     except KeyError as error:

@@ -41,8 +41,8 @@ class Critic(nn.Module):
     def forward(self, instance: Instance) -> Float[Tensor, "batch 1"]:
         features = self.env.node_features(instance)
         nodes = self.encoder(features)
-        share = features.valid.to(nodes.dtype) / features.valid.sum(1, keepdim=True)
-        return self.head(torch.einsum("bnd,bn->bd", nodes, share)).float()
+        total = (nodes * features.valid.unsqueeze(2)).sum(1)
+        return self.head(total / features.valid.sum(1, keepdim=True)).float()
 
 
 @final
