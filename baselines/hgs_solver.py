@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import hybgensea
@@ -20,7 +21,12 @@ from nco.data.solution import Solution
 SUPPORTED = CVRP | {Attribute.DISTANCE_LIMIT, Attribute.FLEET_LIMIT}
 
 GRACE = 60.0
-"""Seconds that the wall time may exceed the limit, which HGS-CVRP counts in CPU seconds."""
+"""Seconds beyond the time limit after which HGS-CVRP is killed, and its solution lost: more than
+others get, since a machine that becomes busier in the course of a run makes it longer."""
+
+PROBE_SECONDS, PROBE_SHARE = 0.3, 0.05
+"""The time in which the share of a core is measured: at most the seconds, and that share of the
+time left."""
 
 MAX_SEED = 2**31
 
@@ -42,8 +48,11 @@ class Problem:
 class HGSSolver:
     """HGS-CVRP with its published parameters.
 
-    The time limit counts CPU seconds, so on a busy machine the wall time is longer. An iteration
-    limit counts iterations without improvement, and repeats exactly.
+    HGS-CVRP counts its time limit in CPU seconds and cannot be stopped. So the share of a core that
+    the machine has to give is measured first, and HGS-CVRP gets that share of the wall time left.
+    Where it changes during the run, the wall time misses the limit in proportion.
+
+    An iteration limit counts iterations without improvement, and repeats exactly.
 
     Args:
         num_workers: processes that work on instances of a batch at the same time.
@@ -92,6 +101,15 @@ def _prepare(instance: Instance) -> Problem:
     )
 
 
+def _core_share(seconds: float) -> float:
+    """CPU over wall time of this process while it is busy for so many wall seconds; at most 1."""
+    wall, cpu = time.monotonic(), time.process_time()
+    while time.monotonic() - wall < seconds:
+        pass
+    passed = time.monotonic() - wall
+    return min(1.0, (time.process_time() - cpu) / passed) if passed > 0 else 1.0
+
+
 def _search(problem: Problem, search: Search) -> Search:
     """Runs in a worker process."""
     if len(problem.demand) == 2:
@@ -100,7 +118,8 @@ def _search(problem: Problem, search: Search) -> Search:
         return search
     seconds, iterations = 0.0, search.iterations
     if search.deadline is not None:
-        seconds = max(search.seconds_left(), 1e-3)
+        share = _core_share(min(PROBE_SECONDS, PROBE_SHARE * search.seconds_left()))
+        seconds = max(share * search.seconds_left(), 1e-3)
     if iterations is None:
         iterations = hybgensea.DEFAULT_ALGO_PARAMS["nbIter"]
     if 0 < problem.num_vehicles * problem.capacity < problem.demand.sum():

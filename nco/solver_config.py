@@ -107,7 +107,7 @@ class HGSConfig(BaseSolverConfig):
     package: ClassVar[str | None] = "hybgensea"
     extra: ClassVar[str | None] = "hgs"
     problems: ClassVar[tuple[str, ...]] = ("cvrp", "vrpl")
-    note: ClassVar[str] = "HGS-CVRP; its time limit counts CPU seconds; MIT"
+    note: ClassVar[str] = "HGS-CVRP; keeps a time limit only roughly where the machine is busy; MIT"
 
     solver: Literal["hgs"]
     num_workers: PositiveInt = 1

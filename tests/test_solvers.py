@@ -289,6 +289,27 @@ def test_no_feasible_solution_is_a_failure(solver: Solver) -> None:
         solver.solve(instance, Budget(time_limit=0.5, iterations=50), 0)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs processes tied to a core")
+def test_hgs_keeps_a_wall_limit_on_a_busy_core() -> None:
+    """It counts CPU seconds, of which it gets half beside a process that never rests: without
+    regard to that it would take twice its time."""
+    tied = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\n"
+    timed = (
+        "from nco import generate, solve\n"
+        "print(solve(generate('cvrp', 60), solver='hgs', time_limit=2, progress=False)[0].seconds)"
+    )
+    busy = subprocess.Popen([sys.executable, "-c", tied + "while True: pass"])
+    try:
+        told = subprocess.run(
+            [sys.executable, "-c", tied + timed], capture_output=True, text=True, check=True
+        )
+    finally:
+        busy.kill()
+        busy.wait()
+    assert float(told.stdout) < 3
+
+
 def _hang(_problem: int, search: Search) -> Search:
     time.sleep(60)
     return search
