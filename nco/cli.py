@@ -54,7 +54,10 @@ def train(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train a policy; prints the folder of the run."""
+    """Train a policy; prints the folder of the run.
+
+    A run that was interrupted goes on with --resume FOLDER.
+    """
     from nco.config_files import apply_overrides, load_yaml, parse
     from nco.train_config import TrainConfig
 
@@ -70,7 +73,7 @@ def train(
 
 @app.command()
 def benchmark(config: Config, overrides: Overrides = None, quiet: Quiet = False) -> None:
-    """Run solvers over suites of instances into a resumable store, and write its report.
+    """Run solvers over suites into a resumable store; write a report.
 
     Exits with 1 where a run ended without a feasible solution; runs that a solver refused because
     it cannot express the instance are part of the report, not failures.
@@ -108,7 +111,10 @@ def report(
         typer.Option("--output", "-o", help="Folder to write to; the store by default."),
     ] = None,
 ) -> None:
-    """Write the report of a result store: Markdown and one self-contained HTML page."""
+    """Write the report of a result store, Markdown and HTML.
+
+    The HTML page is self-contained, with plots.
+    """
     from nco.report import write_report
 
     for path in write_report(store, output):
@@ -123,7 +129,10 @@ def verify(
     ] = None,
     rounding: cli_data.Rounding = None,
 ) -> None:
-    """Recompute every cost and constraint from stored routes; exits with 1 on any mismatch."""
+    """Recompute costs and constraints from stored routes.
+
+    Exits with 1 on any mismatch.
+    """
     from nco.verify import verify_solution, verify_store
 
     if not path.is_dir():
@@ -144,7 +153,7 @@ def verify(
 
 @app.command()
 def solvers() -> None:
-    """List the solvers, and what to install for those that are not here."""
+    """List the solvers, and what to install for more."""
     from rich.console import Console
     from rich.table import Table
 

@@ -54,7 +54,10 @@ def convert(
     ],
     rounding: Rounding = None,
 ) -> None:
-    """Write an instance in another format; what that cannot state is refused, not dropped."""
+    """Write an instance in another format.
+
+    What the format cannot state is refused, not dropped.
+    """
     from nco import data_files, solve_files
     from nco.data.files import read
 
@@ -69,7 +72,7 @@ def inspect(
     files: Annotated[list[Path], typer.Argument(help="Instances of any format.")],
     rounding: Rounding = None,
 ) -> None:
-    """Print what instances hold: nodes, geometry, demands and attributes."""
+    """Print what instances hold: nodes, demands, attributes."""
     from nco import data_files, solve_files
 
     named = [entry for path in files for entry in solve_files.read_named(path, rounding)]

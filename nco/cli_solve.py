@@ -51,7 +51,7 @@ def solve(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Solve instances and print cost, routes, feasibility and seconds."""
+    """Solve instances; prints cost, routes, feasibility and seconds."""
     from nco import solve_files
     from nco.api import solve as solve_instance
     from nco.api import solver_by_name

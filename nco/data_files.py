@@ -16,6 +16,8 @@ from nco.data.instance import Instance, Rounding, is_customer
 from nco.data.writable import set_attributes
 from nco.solve_files import number
 
+SIDE_BY_SIDE = 3
+
 
 def write_all(instance: Instance, names: Sequence[str], target: Path) -> list[Path]:
     """Write a batch: as one JSON file, or where ``{name}`` is in the path as a file each.
@@ -70,10 +72,13 @@ def _geometry(one: Instance) -> str:
 
 
 def print_facts(named: Sequence[tuple[str, Instance]]) -> None:
-    """A table with an instance in each row, and a column for each fact that one of them has."""
-    rows = [(name, facts(one)) for name, one in named]
-    columns = list(dict.fromkeys(column for _, told in rows for column in told))
-    table = Table("instance", *columns)
-    for name, told in rows:
-        table.add_row(name, *(told.get(column, "-") for column in columns))
-    Console(markup=False, highlight=False).print(table)
+    """Tables of a few instances each, side by side, so that no cell is cut on a narrow screen."""
+    console = Console(markup=False, highlight=False)
+    for first in range(0, len(named), SIDE_BY_SIDE):
+        told = [(name, facts(one)) for name, one in named[first : first + SIDE_BY_SIDE]]
+        table = Table("instance")
+        for name, _ in told:
+            table.add_column(name, overflow="fold")
+        for fact in dict.fromkeys(fact for _, found in told for fact in found):
+            table.add_row(fact, *(found.get(fact, "-") for _, found in told))
+        console.print(table)

@@ -113,6 +113,7 @@ def test_help_is_light() -> None:
     assert done.stdout.splitlines()[-1] == "code 0 False"
     names = ["benchmark", "data", "models", "report", "solve", "solvers", "train", "verify"]
     assert sorted(re.findall(r"^  (\w+)  ", done.stdout, re.MULTILINE)) == names
+    assert "..." not in done.stdout.partition("Commands:")[2]
 
 
 def test_generate_repeats_by_seed(run: Run, tmp_path: Path) -> None:
@@ -142,11 +143,23 @@ def test_convert_keeps_every_distance(run: Run) -> None:
 
 def test_inspect_counts(run: Run) -> None:
     """Counts and totals are those that a reader of the sample file adds up by hand."""
-    cells = row(run("data", "inspect", TOWN), "town16")
-    assert cells[1:4] == ["16", "1", "Euclidean, nearest"]
+    done = run("data", "inspect", TOWN, RING)
+    assert row(done, "customers")[1:] == ["16", "12"]
+    assert row(done, "depots")[1:] == ["1", "0"]
+    assert row(done, "geometry")[1:] == ["Euclidean, nearest"] * 2
     # 7+4+9+6+3+8+5+10+7+4+6+9+3+8+5+6 = 100, and 100 / 30 needs 4 vehicles
-    assert "3 to 10, total 100, at least 4 routes" in cells
-    assert cells[-1] == "30"
+    assert row(done, "demand")[1:] == ["3 to 10, total 100, at least 4 routes", "-"]
+    assert row(done, "capacity")[1:] == ["30", "-"]
+
+
+def test_inspect_cuts_nothing_on_a_narrow_screen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every attribute of four files stays whole in 80 columns, a few files to a table."""
+    monkeypatch.setenv("COLUMNS", "80")
+    windows = [SAMPLES / "windows12.txt"] * 4
+    done = run("data", "inspect", *windows, "--rounding", "none")
+    for word in ("time_window", "service_time", "num_vehicles", "windows12"):
+        assert done.out.count(word) == 4
+    assert "…" not in done.out
 
 
 def test_rounding_reaches_the_reader(run: Run) -> None:
