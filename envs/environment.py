@@ -39,6 +39,8 @@ class Problem:
     instance: Instance
     customer: Bool[Tensor, "batch node"]
     """Nodes that must be visited."""
+    dtype: torch.dtype
+    """The instance's; reading it there at every step would cost as much as an operation."""
     padded: bool
     """Some instance has fewer nodes than others."""
     tables: tuple[tuple[Tensor, ...] | None, ...]

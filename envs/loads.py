@@ -11,7 +11,14 @@ from torch import Tensor
 
 from nco.data.instance import Instance
 from nco.envs.environment import Values
-from nco.envs.resources import SLACK, Move, Resource, fresh_at_depots, precise_zeros
+from nco.envs.resources import (
+    SLACK,
+    Move,
+    Resource,
+    depot_column,
+    fresh_at_depots,
+    precise_zeros,
+)
 
 
 @final
@@ -52,7 +59,8 @@ class Load(Resource):
 
     def tables(self, instance: Instance, num_depots: int) -> tuple[Tensor, ...]:
         demand = fresh_at_depots(instance, instance.linehaul)
-        return demand, instance.capacity * (1 + self.slack), instance.capacity
+        limit = (instance.capacity * (1 + self.slack)).view(-1, 1, 1)
+        return demand, limit, instance.capacity
 
     def initial(self, tables: tuple[Tensor, ...], depot: Int[Tensor, "batch trajectory"]) -> Values:
         return (torch.zeros(depot.shape, dtype=tables[0].dtype, device=depot.device),)
@@ -63,7 +71,7 @@ class Load(Resource):
     def within(
         self, tables: tuple[Tensor, ...], values: Values, move: Move
     ) -> Bool[Tensor, "batch trajectory to"]:
-        return values[0] <= tables[1].view(-1, 1, 1)
+        return values[0] <= tables[1]
 
     def features(
         self, tables: tuple[Tensor, ...], used: Values
@@ -112,7 +120,8 @@ class BackhaulLoad(Resource):
 
     def tables(self, instance: Instance, num_depots: int) -> tuple[Tensor, ...]:
         capacity = instance.capacity
-        tables = (fresh_at_depots(instance, instance.linehaul), capacity * (1 + SLACK), capacity)
+        limit = (capacity * (1 + SLACK)).view(-1, 1, 1)
+        tables = (fresh_at_depots(instance, instance.linehaul), limit, capacity)
         if not bool((instance.backhaul > 0).any()):
             return tables
         return *tables, fresh_at_depots(instance, instance.backhaul)
@@ -131,7 +140,7 @@ class BackhaulLoad(Resource):
     def within(
         self, tables: tuple[Tensor, ...], values: Values, move: Move
     ) -> Bool[Tensor, "batch trajectory to"]:
-        return values[0] <= tables[1].view(-1, 1, 1)
+        return values[0] <= tables[1]
 
     def features(
         self, tables: tuple[Tensor, ...], used: Values

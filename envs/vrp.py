@@ -125,6 +125,7 @@ class VRP(Environment):
         problem = Problem(
             instance=instance,
             customer=is_customer(instance),
+            dtype=instance.dtype,
             padded=not bool(instance.valid.all()),
             tables=tuple(
                 None if r.neutral(instance) else r.tables(instance, most) for r in self.resources
@@ -173,11 +174,11 @@ class VRP(Environment):
         allowed: Bool[Tensor, "batch trajectory node"],
     ) -> Bool[Tensor, "batch trajectory node"]:
         """Those of the allowed nodes where every resource's value keeps its constraint."""
-        dtype = problem.instance.dtype
+        dtype = problem.dtype
         for r, tables, values in zip(self.resources, problem.tables, used, strict=True):
             if tables is not None:
                 # sums are kept in float64, and looking at all nodes needs no more than float32
-                here = tuple(v.to(dtype).unsqueeze(2) for v in values)
+                here = tuple([v.to(dtype).unsqueeze(2) for v in values])
                 allowed = allowed & r.within(tables, r.extend(tables, here, move), move)
         return allowed
 
@@ -219,8 +220,8 @@ class VRP(Environment):
         used = []
         for r, tables, values in zip(self.resources, problem.tables, state.used, strict=True):
             if tables is not None:
-                values = r.extend(tables, tuple(v.unsqueeze(2) for v in values), move)
-                values = tuple(v.squeeze(2) for v in values)
+                values = r.extend(tables, tuple([v.unsqueeze(2) for v in values]), move)
+                values = tuple([v.squeeze(2) for v in values])
             used.append(values)
         first = state.first
         if problem.depots is not None:

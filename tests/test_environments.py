@@ -14,29 +14,9 @@ from nco.envs.environment import Environment, State
 from nco.envs.loads import Load
 from nco.envs.variants import cvrp, tsp
 from nco.envs.vrp import VRP
-from tests.small import best_cvrp_cost, best_tour_length, instances
+from tests.small import best_cvrp_cost, best_tour_length, instances, random_rollout
 
 CASES = [("tsp", tsp), ("atsp", tsp), ("cvrp", cvrp)]
-
-
-def random_rollout(
-    env: Environment, instance: Instance, num_trajectories: int, seed: int
-) -> torch.Tensor:
-    """Random allowed actions until all are done; fails on an empty mask."""
-    generator = torch.Generator().manual_seed(seed)
-    state = env.reset(instance, num_trajectories)
-    actions = []
-    for _ in range(env.max_steps(instance)):
-        if bool(env.done(state).all()):
-            break
-        mask = env.action_mask(state)
-        assert bool(mask.any(2).all()), "a mask is empty"
-        flat = torch.multinomial(mask.flatten(0, 1).float(), 1, generator=generator)
-        action = flat.view(mask.shape[:2])
-        actions.append(action)
-        state = env.step(state, action)
-    assert bool(env.done(state).all()), "not done within max_steps"
-    return torch.stack(actions, 2)
 
 
 def reachable_best(env: Environment, instance: Instance) -> float:
