@@ -98,8 +98,11 @@ def test_random_rollouts_on_matrices_are_feasible() -> None:
     assert_checker_agrees(multi_task, batch, random_rollout(multi_task, batch, 3, seed=8))
 
 
-BRUTE_FORCED = """cvrp ovrp vrpb vrpl vrptw vrpmb ovrpb vrpltw vrpbl vrpmbtw ovrpmbl vrpbltw ovrpmbltw
-mdcvrp mdovrp mdvrpb mdvrpmbl mdvrpltw mdovrpbtw mdovrpmbltw""".split()
+BRUTE_FORCED = [
+    *("cvrp", "ovrp", "vrpb", "vrpl", "vrptw", "vrpmb", "ovrpb", "vrpltw", "vrpbl", "vrpmbtw"),
+    *("ovrpmbl", "vrpbltw", "ovrpmbltw", "mdcvrp", "mdovrp", "mdvrpb", "mdvrpmbl", "mdvrpltw"),
+    *("mdovrpbtw", "mdovrpmbltw"),
+]
 
 
 @pytest.mark.parametrize("name", BRUTE_FORCED)
