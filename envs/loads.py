@@ -54,6 +54,10 @@ class Load(Resource):
     def depot_feature_names(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def needs_arcs(self) -> bool:
+        return False
+
     def neutral(self, instance: Instance) -> bool:
         return bool(instance.capacity.isinf().all())
 
@@ -114,6 +118,10 @@ class BackhaulLoad(Resource):
     @property
     def depot_feature_names(self) -> tuple[str, ...]:
         return ("mixed_backhaul",)
+
+    @property
+    def needs_arcs(self) -> bool:
+        return False
 
     def neutral(self, instance: Instance) -> bool:
         return bool(instance.capacity.isinf().all())
@@ -184,6 +192,10 @@ class Precedence(Resource):
     @property
     def depot_feature_names(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def needs_arcs(self) -> bool:
+        return False
 
     def neutral(self, instance: Instance) -> bool:
         return not bool((_classical(instance) & (instance.backhaul > 0)).any())

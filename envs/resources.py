@@ -94,6 +94,11 @@ class Resource(ABC):
     def depot_feature_names(self) -> tuple[str, ...]:
         """Those among `node_feature_names` that mean something at a depot."""
 
+    @property
+    @abstractmethod
+    def needs_arcs(self) -> bool:
+        """Whether `tables` reads distances or durations."""
+
     @abstractmethod
     def neutral(self, instance: Instance) -> bool:
         """Whether no instance of the batch has the constraint. Asked once an episode."""

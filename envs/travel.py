@@ -58,6 +58,10 @@ class Time(Resource):
     def depot_feature_names(self) -> tuple[str, ...]:
         return ("window_start", "window_end", "inverse_horizon")
 
+    @property
+    def needs_arcs(self) -> bool:
+        return True
+
     def neutral(self, instance: Instance) -> bool:
         return bool(_horizon(instance).isinf().all())
 
@@ -124,6 +128,10 @@ class Distance(Resource):
     @property
     def depot_feature_names(self) -> tuple[str, ...]:
         return ("inverse_limit",)
+
+    @property
+    def needs_arcs(self) -> bool:
+        return True
 
     def neutral(self, instance: Instance) -> bool:
         return bool(instance.distance_limit.isinf().all())

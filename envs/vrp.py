@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nco.data.batching import replace as with_fields
 from nco.data.errors import InputError
-from nco.data.instance import Instance, is_customer, is_depot
+from nco.data.instance import Instance, distance_matrix, is_customer, is_depot
 from nco.envs.environment import (
     Depots,
     Environment,
@@ -122,13 +123,19 @@ class VRP(Environment):
 
     def _problem(self, instance: Instance) -> Problem:
         most = int(instance.num_depots.max()) if self.several_depots else 1
+        active = [not r.neutral(instance) for r in self.resources]
+        seen = instance
+        if any(a and r.needs_arcs for a, r in zip(active, self.resources, strict=True)):
+            # computed once for all of them
+            seen = with_fields(instance, {"distance": distance_matrix(instance)})
         problem = Problem(
             instance=instance,
             customer=is_customer(instance),
             dtype=instance.dtype,
             padded=not bool(instance.valid.all()),
             tables=tuple(
-                None if r.neutral(instance) else r.tables(instance, most) for r in self.resources
+                r.tables(seen, most) if a else None
+                for a, r in zip(active, self.resources, strict=True)
             ),
             homes=self._homes(instance, most),
         )

@@ -323,6 +323,23 @@ def test_a_depot_that_can_serve_nobody_is_not_offered() -> None:
     assert allowed(multi_task, walk(multi_task, instance, 1, 3)) == [0]
 
 
+def test_each_depot_has_its_own_hours() -> None:
+    """Customers at distance 1 of both depots. Depot 0 is open until 3: a service at 4 is too late.
+    Depot 1 opens at 5: its vehicle comes at 6, too late for a window that ends at 5.5."""
+    instance = Instance.vrp(
+        coords=[[0, 0], [2, 0], [1, 0], [1, 0]],
+        time_window=[[0, 3], [5, 20], [4, 10], [0, 5.5]],
+        num_depots=2,
+    )
+    multi_task.require(instance)
+    assert allowed(multi_task, walk(multi_task, instance, 0)) == [3]
+    assert allowed(multi_task, walk(multi_task, instance, 1)) == [2]
+    assert allowed(multi_task, walk(multi_task, instance, 0, 3)) == [1]
+    seen = multi_task.context_features(walk(multi_task, instance, 0, 3, 1))[0, 0]
+    assert float(seen[multi_task.context_feature_names.index("service_start")]) == 5 / 20
+    assert check_routes(instance, [[3], [2]], [0, 1]).feasible
+
+
 def test_a_limited_fleet_is_refused() -> None:
     """One vehicle fewer than customers is a limit, as many is none."""
     demand = [0, 1, 1, 1]
