@@ -16,6 +16,21 @@ from torch import Tensor
 from nco.data.errors import InputError
 from nco.data.instance import Instance, distance_matrix, round_lengths
 
+Values = tuple[Float[Tensor, "batch trajectory ..."], ...]
+"""The running values of one resource: [B, S], or [B, S, 1] and [B, S, N] within a move."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depots:
+    """Where some instance of the batch has several depots."""
+
+    number: Int[Tensor, "batch 1"]
+    """Depots of each instance."""
+    index: Int[Tensor, " depot"]
+    """0, 1, ... up to the most that an instance has."""
+    serves: Float[Tensor, "batch depot node"] | None
+    """1 for customers that a vehicle fresh from the depot can serve; None where that is all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -24,10 +39,17 @@ class Problem:
     instance: Instance
     customer: Bool[Tensor, "batch node"]
     """Nodes that must be visited."""
+    dtype: torch.dtype
+    """The instance's; reading it there at every step would cost as much as an operation."""
     padded: bool
     """Some instance has fewer nodes than others."""
-    tables: tuple[tuple[Tensor, ...], ...]
-    """What each resource of the environment reads."""
+    tables: tuple[tuple[Tensor, ...] | None, ...]
+    """What each resource of the environment reads; None for one that is neutral here."""
+    depots: Depots | None = None
+    """None where every instance has one depot at most."""
+    homes: Float[Tensor, "batch depot 2"] | None = None
+    """Where depots are, as a policy sees it (0 where the instance has only a matrix); None for
+    rules that know one depot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +66,8 @@ class State:
     """The first node visited; the start depot of the route for a VRP."""
     unvisited: Bool[Tensor, "batch trajectory node"]
     """Customers that are not served yet."""
-    used: tuple[Float[Tensor, "batch trajectory"], ...]
-    """One value for each resource."""
+    used: tuple[Values, ...]
+    """The values of each resource, [B, S]; none for a resource that is neutral here."""
     steps: int
     """Actions taken so far."""
 
@@ -58,7 +80,7 @@ class State:
             current=self.current.gather(1, index),
             first=self.first.gather(1, index),
             unvisited=self.unvisited.gather(1, nodes),
-            used=tuple(value.gather(1, index) for value in self.used),
+            used=tuple(tuple(v.gather(1, index) for v in values) for values in self.used),
             steps=self.steps,
         )
 
@@ -173,6 +195,20 @@ class Environment(ABC):
         )
 
 
+def _unit_box(
+    instance: Instance, coords: Float[Tensor, "batch node 2"]
+) -> tuple[Float[Tensor, "batch 1 2"], Float[Tensor, "batch 1 1"]]:
+    """The corner and the side of the square that a policy sees as the unit square."""
+    real = instance.valid.unsqueeze(2)
+    low = coords.masked_fill(~real, torch.inf).amin(1, keepdim=True)
+    high = coords.masked_fill(~real, -torch.inf).amax(1, keepdim=True)
+    inside = ((low >= 0) & (high <= 1)).all(2, keepdim=True)
+    side = (high - low).amax(2, keepdim=True)
+    # all nodes in one place: any scale will do
+    side = side.masked_fill(inside | (side == 0), 1)
+    return low.masked_fill(inside, 0), side
+
+
 def unit_coordinates(instance: Instance) -> Float[Tensor, "batch node 2"]:
     """Coordinates for a policy: those within the unit square as they are, others shifted and
     scaled into it, with one scale for both axes."""
@@ -182,15 +218,29 @@ def unit_coordinates(instance: Instance) -> Float[Tensor, "batch node 2"]:
             "this policy reads coordinates and the instance has only a matrix; give coords, or "
             "take a solver that works on matrices"
         )
-    real = instance.valid.unsqueeze(2)
-    low = coords.masked_fill(~real, torch.inf).amin(1, keepdim=True)
-    high = coords.masked_fill(~real, -torch.inf).amax(1, keepdim=True)
-    inside = ((low >= 0) & (high <= 1)).all(2, keepdim=True)
-    extent = (high - low).amax(2, keepdim=True)
-    # all nodes in one place: any scale will do
-    extent = extent.masked_fill(inside | (extent == 0), 1)
-    shifted = (coords - low.masked_fill(inside, 0)) / extent
-    return shifted.masked_fill(~real, 0)
+    low, side = _unit_box(instance, coords)
+    return ((coords - low) / side).masked_fill(~instance.valid.unsqueeze(2), 0)
+
+
+def unit_length(instance: Instance) -> Float[Tensor, " batch"]:
+    """What a policy takes as one unit of length: the side of the square of `unit_coordinates`, or
+    the longest arc where there is a matrix."""
+    if instance.distance is not None:
+        return _longest(instance, instance.distance)
+    assert instance.coords is not None  # an Instance has one of the two
+    return _unit_box(instance, instance.coords)[1].flatten()
+
+
+def unit_time(instance: Instance) -> Float[Tensor, " batch"]:
+    """The same of time; `unit_length` where no durations are given."""
+    if instance.duration is not None:
+        return _longest(instance, instance.duration)
+    return unit_length(instance)
+
+
+def _longest(instance: Instance, matrix: Float[Tensor, "batch from to"]) -> Float[Tensor, " batch"]:
+    pair = instance.valid.unsqueeze(2) & instance.valid.unsqueeze(1)
+    return matrix.masked_fill(~pair, 0).amax((1, 2))
 
 
 FORBIDDEN = -1e9
@@ -216,21 +266,30 @@ def any_node(mask: Bool[Tensor, "batch trajectory node"]) -> Bool[Tensor, "batch
     return mask.sum(2) > 0
 
 
+def arc_lengths(
+    instance: Instance,
+    origin: Int[Tensor, "batch trajectory arc"],
+    to: Int[Tensor, "batch trajectory arc"],
+) -> Float[Tensor, "batch trajectory arc"]:
+    """The length of each arc.
+
+    From coordinates without building the matrix where there is none: trajectories have far fewer
+    arcs.
+    """
+    b, s, t = origin.shape
+    if instance.distance is not None:
+        flat = (origin * instance.num_nodes + to).reshape(b, -1)
+        return distance_matrix(instance).reshape(b, -1).gather(1, flat).view(b, s, t)
+    coords = instance.coords
+    assert coords is not None  # an Instance has one of the two
+    ends = torch.stack((origin, to)).movedim(0, 1).reshape(b, -1, 1).expand(-1, -1, 2)
+    start, end = coords.gather(1, ends).view(b, 2, s, t, 2).unbind(1)
+    step = end - start
+    return round_lengths((step * step).sum(3).sqrt(), instance.rounding)
+
+
 def path_length(
     instance: Instance, nodes: Int[Tensor, "batch trajectory visit"]
 ) -> Float[Tensor, "batch trajectory arc"]:
-    """The length of each arc along paths of nodes.
-
-    From coordinates without building the matrix where there is none: a path has far fewer arcs.
-    """
-    b, s, t = nodes.shape
-    origin, to = nodes[:, :, :-1], nodes[:, :, 1:]
-    if instance.distance is not None:
-        n = instance.num_nodes
-        flat = (origin * n + to).reshape(b, -1)
-        return distance_matrix(instance).reshape(b, -1).gather(1, flat).view(b, s, t - 1)
-    coords = instance.coords
-    assert coords is not None  # an Instance has one of the two
-    index = nodes.reshape(b, -1, 1).expand(-1, -1, 2)
-    step = coords.gather(1, index).view(b, s, t, 2).diff(dim=2)
-    return round_lengths((step * step).sum(3).sqrt(), instance.rounding)
+    """The length of each arc along paths of nodes."""
+    return arc_lengths(instance, nodes[:, :, :-1], nodes[:, :, 1:])

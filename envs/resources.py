@@ -1,9 +1,14 @@
 """What a partial route carries: one class a constraint, one extension function each.
 
-A resource's value after going to a node is written once, in `extend`, so that ``to`` may be one
-node of each trajectory or all nodes at once; stepping and masking call the same line and cannot
+A resource's values after going to a node are written once, in `extend`, so that ``to`` may be one
+node of each trajectory or all nodes at once; stepping and masking call the same lines and cannot
 disagree (resource extension functions: Irnich and Desaulniers 2005,
-doi:10.1007/0-387-25486-2_2).
+doi:10.1007/0-387-25486-2_2). At a depot every value is what it is at the start of a route.
+
+Constraints are kept exactly as `nco.envs.checker` states them, with half of its tolerance for
+rounding. A route must be able to go straight home after every customer. Where the triangle
+inequality holds that forbids no feasible route; where a matrix breaks it, a route that gets home in
+time only by way of a further customer is not built.
 """
 
 from __future__ import annotations
@@ -15,11 +20,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nco.data.instance import Instance
+from nco.data.instance import Instance, is_depot
+from nco.envs.environment import Values
 
-LOAD_SLACK = 5e-7
-"""Of the capacity: what rounding in float32 may add to a sum of demands. Half of the checker's
-tolerance, so that whatever the mask allows the checker accepts."""
+SLACK = 5e-7
+"""Of a limit: what rounding in float32 may add to a sum. Half of the checker's tolerance, so that
+whatever the mask allows the checker accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,8 @@ class Move:
 
     origin: Int[Tensor, "batch trajectory"]
     to: Int[Tensor, "batch trajectory"] | None = None
+    home: Int[Tensor, "batch trajectory"] | None = None
+    """The depot that the route began at; None where no instance has several."""
 
     def node(self, values: Float[Tensor, "batch node"]) -> Float[Tensor, "batch #trajectory to"]:
         """A per-node value at the destinations: [B, S, 1] for one, [B, 1, N] for all."""
@@ -35,9 +43,36 @@ class Move:
             return values.unsqueeze(1)
         return values.gather(1, self.to).unsqueeze(2)
 
+    def arc(self, matrix: Float[Tensor, "batch from node"]) -> Float[Tensor, "batch trajectory to"]:
+        """The entry of the arc from where each trajectory stands to its destination."""
+        return self._entry(matrix, self.origin)
+
+    def from_home(
+        self, matrix: Float[Tensor, "batch depot node"]
+    ) -> Float[Tensor, "batch #trajectory to"]:
+        """The entry at the route's own depot and the destination."""
+        if self.home is None:
+            return self.node(matrix[:, 0])
+        return self._entry(matrix, self.home)
+
+    def _entry(
+        self, matrix: Float[Tensor, "batch from node"], row: Int[Tensor, "batch trajectory"]
+    ) -> Float[Tensor, "batch trajectory to"]:
+        b, rows, n = matrix.shape
+        row = row + torch.arange(0, b * rows, rows, device=row.device).unsqueeze(1)
+        # one flat index copies whole rows and is faster than a gather
+        if self.to is None:
+            return matrix.view(b * rows, n).index_select(0, row.flatten()).view(b, -1, n)
+        return matrix.view(-1).take(row * n + self.to).unsqueeze(2)
+
 
 class Resource(ABC):
     """One constraint, or one accumulated quantity, of a vehicle's route."""
+
+    @property
+    @abstractmethod
+    def attributes(self) -> frozenset[str]:
+        """What an instance may have when this resource is there, in the words of `VRP.require`."""
 
     @property
     @abstractmethod
@@ -46,92 +81,83 @@ class Resource(ABC):
 
     @property
     @abstractmethod
+    def neutral_features(self) -> tuple[float, ...]:
+        """What `features` returns for an instance where the resource is neutral."""
+
+    @property
+    @abstractmethod
     def node_feature_names(self) -> tuple[str, ...]:
         """Names of the columns that `node_features` returns."""
 
+    @property
     @abstractmethod
-    def tables(self, instance: Instance) -> tuple[Tensor, ...]:
-        """What `extend` and `within` read, computed once an episode, each [B] or [B, N]."""
+    def depot_feature_names(self) -> tuple[str, ...]:
+        """Those among `node_feature_names` that mean something at a depot."""
+
+    @property
+    @abstractmethod
+    def needs_arcs(self) -> bool:
+        """Whether `tables` reads distances or durations."""
 
     @abstractmethod
-    def initial(self, tables: tuple[Tensor, ...]) -> Float[Tensor, "batch"]:
-        """The value on leaving the depot."""
+    def neutral(self, instance: Instance) -> bool:
+        """Whether no instance of the batch has the constraint. Asked once an episode."""
 
     @abstractmethod
-    def extend(
-        self,
-        tables: tuple[Tensor, ...],
-        used: Float[Tensor, "batch trajectory 1"],
-        move: Move,
-    ) -> Float[Tensor, "batch trajectory to"]:
-        """The value after the move; at a depot the initial one."""
+    def tables(self, instance: Instance, num_depots: int) -> tuple[Tensor, ...]:
+        """What the other functions read, computed once an episode.
+
+        Args:
+            num_depots: the most that an instance of the batch has.
+        """
+
+    @abstractmethod
+    def initial(self, tables: tuple[Tensor, ...], depot: Int[Tensor, "batch trajectory"]) -> Values:
+        """The values on leaving a depot."""
+
+    @abstractmethod
+    def extend(self, tables: tuple[Tensor, ...], used: Values, move: Move) -> Values:
+        """The values [B, S, to] after the move, from those before it [B, S, 1]."""
 
     @abstractmethod
     def within(
-        self, tables: tuple[Tensor, ...], value: Float[Tensor, "batch trajectory to"], move: Move
+        self, tables: tuple[Tensor, ...], values: Values, move: Move
     ) -> Bool[Tensor, "batch trajectory to"]:
-        """Whether a value reached by the move keeps the constraint."""
+        """Whether values reached by a move to customers keep the constraint, now and on the way
+        straight home."""
 
     @abstractmethod
     def features(
-        self, tables: tuple[Tensor, ...], used: Float[Tensor, "batch trajectory"]
+        self, tables: tuple[Tensor, ...], used: Values
     ) -> Float[Tensor, "batch trajectory feature"]:
-        """What a policy may see of the value, without units."""
+        """What a policy may see of the values, without units."""
 
     @abstractmethod
     def node_features(self, instance: Instance) -> Float[Tensor, "batch node feature"]:
         """What a policy may see of the nodes' attributes, without units."""
 
 
-@dataclass(frozen=True)
-class Load(Resource):
-    """Goods delivered since the depot; at most the capacity.
+def fresh_at_depots(
+    instance: Instance, values: Float[Tensor, "batch node"]
+) -> Float[Tensor, "batch node"]:
+    """-inf at depots: adding it and taking a maximum starts a route afresh without a branch."""
+    return values.masked_fill(is_depot(instance), -torch.inf)
 
-    Args:
-        slack: of the capacity, for the rounding of sums. With 0 and demands given as fractions in
-            float32 the rule is that of Kool et al.'s published code, which forbids some loads
-            that are exactly full.
-    """
 
-    slack: float = LOAD_SLACK
+def fresh_into_depots(
+    instance: Instance, matrix: Float[Tensor, "batch from node"]
+) -> Float[Tensor, "batch from node"]:
+    """The same for arcs into depots."""
+    return matrix.masked_fill(is_depot(instance).unsqueeze(1), -torch.inf).contiguous()
 
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        return ("remaining_capacity",)
 
-    @property
-    def node_feature_names(self) -> tuple[str, ...]:
-        return ("linehaul",)
+def precise_zeros(depot: Int[Tensor, "batch trajectory"]) -> Float[Tensor, "batch trajectory"]:
+    """Sums start in float64: float32 additions over a long route may err by the whole slack."""
+    return torch.zeros(depot.shape, dtype=torch.float64, device=depot.device)
 
-    def tables(self, instance: Instance) -> tuple[Tensor, ...]:
-        # -inf at depots: adding it and clamping at 0 empties the vehicle without a branch
-        index = torch.arange(instance.num_nodes, device=instance.valid.device)
-        at_depot = index < instance.num_depots.unsqueeze(1)
-        demand = instance.linehaul.masked_fill(at_depot, -torch.inf)
-        return demand, instance.capacity * (1 + self.slack), instance.capacity
 
-    def initial(self, tables: tuple[Tensor, ...]) -> Float[Tensor, "batch"]:
-        return torch.zeros_like(tables[1])
-
-    def extend(
-        self,
-        tables: tuple[Tensor, ...],
-        used: Float[Tensor, "batch trajectory 1"],
-        move: Move,
-    ) -> Float[Tensor, "batch trajectory to"]:
-        return (used + move.node(tables[0])).clamp_(min=0)
-
-    def within(
-        self, tables: tuple[Tensor, ...], value: Float[Tensor, "batch trajectory to"], move: Move
-    ) -> Bool[Tensor, "batch trajectory to"]:
-        return value <= tables[1].view(-1, 1, 1)
-
-    def features(
-        self, tables: tuple[Tensor, ...], used: Float[Tensor, "batch trajectory"]
-    ) -> Float[Tensor, "batch trajectory feature"]:
-        capacity = tables[2].unsqueeze(1)
-        # an unlimited vehicle is always empty: 1 - used / inf
-        return (1 - used / capacity).unsqueeze(2)
-
-    def node_features(self, instance: Instance) -> Float[Tensor, "batch node feature"]:
-        return (instance.linehaul / instance.capacity.unsqueeze(1)).unsqueeze(2)
+def depot_column(
+    instance: Instance, values: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch node 1"]:
+    """A feature of the whole instance: the value at depots, 0 at customers."""
+    return (is_depot(instance) * values.unsqueeze(1)).unsqueeze(2)

@@ -56,6 +56,7 @@ class TSP(Environment):
         problem = Problem(
             instance=instance,
             customer=instance.valid,
+            dtype=instance.dtype,
             padded=not bool(instance.valid.all()),
             tables=(),
         )

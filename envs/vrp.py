@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nco.data.batching import replace as with_fields
 from nco.data.errors import InputError
-from nco.data.instance import UNLIMITED, Instance, is_customer, is_depot
+from nco.data.instance import Instance, distance_matrix, is_customer, is_depot
 from nco.envs.environment import (
+    Depots,
     Environment,
     NodeFeatures,
     Problem,
     State,
+    Values,
+    any_node,
+    arc_lengths,
     path_length,
     unit_coordinates,
 )
-from nco.envs.resources import Load, Move, Resource
+from nco.envs.resources import Move, Resource, depot_column
+
+OPEN_ROUTES = "open routes"
+SEVERAL_DEPOTS = "several depots"
 
 
 @final
 @dataclass(frozen=True)
 class VRP(Environment):
-    """Routes from one depot that serve every customer once.
+    """Routes from depots that serve every customer once.
 
-    An action is the next node; going to the depot ends a route and starts the next. A trajectory
-    begins at the depot, may not stay there while a customer is feasible, and stays there once all
-    are served.
+    An action is the next node. Going to a depot ends the route, at the depot where it began, and
+    places the vehicle at the depot named, where the next route begins. A trajectory begins at
+    depot 0; where an instance has several depots, its first action names the one to begin at. A
+    vehicle may not stay at a depot, nor go from one to another, while a customer is feasible from
+    there. Once all customers are served it goes home and stays there.
+
+    A limited fleet is not known: whether the vehicles that are left can serve the customers that
+    are left is a bin packing problem, and a mask that does not solve it leads into dead ends.
+
+    Args:
+        resources: what a route carries; an instance's constraint without its resource is refused.
+        open_routes: whether instances may have open routes.
+        several_depots: whether instances may have several depots.
     """
 
     resources: tuple[Resource, ...]
+    open_routes: bool = False
+    several_depots: bool = False
 
     @property
     def has_depot(self) -> bool:
@@ -40,128 +60,261 @@ class VRP(Environment):
 
     @property
     def node_feature_names(self) -> tuple[str, ...]:
-        return ("x", "y", *(name for r in self.resources for name in r.node_feature_names))
+        named = (name for r in self.resources for name in r.node_feature_names)
+        return ("x", "y", *named, *(("open_route",) if self.open_routes else ()))
 
     @property
     def depot_feature_names(self) -> tuple[str, ...]:
-        return ("x", "y")
+        named = (name for r in self.resources for name in r.depot_feature_names)
+        return ("x", "y", *named, *(("open_route",) if self.open_routes else ()))
 
     @property
     def context_feature_names(self) -> tuple[str, ...]:
-        return tuple(name for r in self.resources for name in r.feature_names)
+        named = (name for r in self.resources for name in r.feature_names)
+        return (*named, *(("home_x", "home_y") if self.several_depots else ()))
 
     def require(self, instance: Instance) -> None:
-        known_load = any(isinstance(r, Load) for r in self.resources)
-        early, late = instance.time_window.unbind(2)
-        windows = late.isfinite() | (early > 0)
-        unknown = {
+        known = {name for r in self.resources for name in r.attributes}
+        known |= {OPEN_ROUTES} if self.open_routes else set()
+        known |= {SEVERAL_DEPOTS} if self.several_depots else set()
+        pickups = (instance.backhaul > 0).any(1)
+        windows = instance.time_window[..., 1].isfinite() | (instance.time_window[..., 0] > 0)
+        held = {
             "no depot (a TSP)": instance.num_depots == 0,
-            "several depots": instance.num_depots > 1,
-            "backhauls": (instance.backhaul > 0).any(1),
-            "open routes": instance.open_route,
+            SEVERAL_DEPOTS: instance.num_depots > 1,
+            "backhauls": pickups & ~instance.mixed_backhaul,
+            "mixed backhauls": pickups & instance.mixed_backhaul,
+            OPEN_ROUTES: instance.open_route,
             "time windows": (windows & instance.valid).any(1),
             "a distance limit": instance.distance_limit.isfinite(),
-            "a fleet limit": instance.num_vehicles < UNLIMITED,
-            "a capacity": instance.capacity.isfinite() & (not known_load),
+            "a fleet limit": instance.num_vehicles < is_customer(instance).sum(1),
+            "a capacity": instance.capacity.isfinite(),
         }
-        for what, present in unknown.items():
-            if bool(present.any()):
+        for what, present in held.items():
+            if what not in known and bool(present.any()):
                 raise InputError(
                     f"the instance has {what}; this environment knows "
-                    f"{', '.join(type(r).__name__.lower() for r in self.resources)}"
+                    f"{', '.join(sorted(known)) or 'no constraints'}"
                 )
+        problem = self._problem(instance)
+        served = self._serves(problem, int(instance.num_depots.max())).any(1)
+        lost = problem.customer & ~served
+        if bool(lost.any()):
+            which, node = lost.nonzero()[0].tolist()
+            raise InputError(
+                f"customer {node} of instance {which} cannot be served even by a route of its own; "
+                "accepted: customers that a vehicle can reach from a depot, and return from, "
+                "within windows and limits"
+            )
 
     def reset(self, instance: Instance, num_trajectories: int) -> State:
         b, n = instance.valid.shape
         s = num_trajectories
+        problem = self._problem(instance)
+        depot = torch.zeros(b, s, dtype=torch.int64, device=instance.valid.device)
+        return State(
+            problem=problem,
+            current=depot,
+            first=depot,
+            unvisited=problem.customer.unsqueeze(1).expand(b, s, n),
+            used=self._initial(problem, depot),
+            steps=0,
+        )
+
+    def _problem(self, instance: Instance) -> Problem:
+        most = int(instance.num_depots.max()) if self.several_depots else 1
+        active = [not r.neutral(instance) for r in self.resources]
+        seen = instance
+        if any(a and r.needs_arcs for a, r in zip(active, self.resources, strict=True)):
+            # computed once for all of them
+            seen = with_fields(instance, {"distance": distance_matrix(instance)})
         problem = Problem(
             instance=instance,
             customer=is_customer(instance),
+            dtype=instance.dtype,
             padded=not bool(instance.valid.all()),
-            tables=tuple(r.tables(instance) for r in self.resources),
+            tables=tuple(
+                r.tables(seen, most) if a else None
+                for a, r in zip(active, self.resources, strict=True)
+            ),
+            homes=self._homes(instance, most),
         )
-        depot = torch.zeros(b, s, dtype=torch.int64, device=instance.valid.device)
-        used = tuple(
-            r.initial(table).unsqueeze(1).expand(b, s)
-            for r, table in zip(self.resources, problem.tables, strict=True)
-        )
-        unvisited = problem.customer.unsqueeze(1).expand(b, s, n)
-        return State(
-            problem=problem, current=depot, first=depot, unvisited=unvisited, used=used, steps=0
+        if most == 1:
+            return problem
+        serves = self._serves(problem, most)
+        index = torch.arange(most, device=instance.valid.device)
+        number = instance.num_depots.unsqueeze(1)
+        always = (index < number).unsqueeze(2) & problem.customer.unsqueeze(1)
+        serves = None if torch.equal(serves, always) else serves.float()
+        return replace(problem, depots=Depots(number=number, index=index, serves=serves))
+
+    def _homes(self, instance: Instance, num_depots: int) -> Float[Tensor, "batch depot 2"] | None:
+        if not self.several_depots:
+            return None
+        if instance.coords is None:
+            return torch.zeros(*instance.batch_size, num_depots, 2, device=instance.valid.device)
+        return unit_coordinates(instance)[:, :num_depots].float()
+
+    def _serves(self, problem: Problem, num_depots: int) -> Bool[Tensor, "batch depot node"]:
+        """Which customers a vehicle fresh from each depot can serve."""
+        instance = problem.instance
+        index = torch.arange(num_depots, device=instance.valid.device)
+        depot = index.expand(instance.batch_size[0], num_depots)
+        move = Move(origin=depot, home=depot if num_depots > 1 else None)
+        exists = (index < instance.num_depots.unsqueeze(1)).unsqueeze(2)
+        customers = problem.customer.unsqueeze(1) & exists
+        return self._within(problem, self._initial(problem, depot), move, customers)
+
+    def _initial(
+        self, problem: Problem, depot: Int[Tensor, "batch trajectory"]
+    ) -> tuple[Values, ...]:
+        return tuple(
+            () if tables is None else r.initial(tables, depot)
+            for r, tables in zip(self.resources, problem.tables, strict=True)
         )
 
-    def _extended(
-        self, state: State, move: Move
-    ) -> tuple[Float[Tensor, "batch trajectory to"], ...]:
-        return tuple(
-            r.extend(table, used.unsqueeze(2), move)
-            for r, table, used in zip(self.resources, state.problem.tables, state.used, strict=True)
-        )
+    def _within(
+        self,
+        problem: Problem,
+        used: tuple[Values, ...],
+        move: Move,
+        allowed: Bool[Tensor, "batch trajectory node"],
+    ) -> Bool[Tensor, "batch trajectory node"]:
+        """Those of the allowed nodes where every resource's value keeps its constraint."""
+        dtype = problem.dtype
+        for r, tables, values in zip(self.resources, problem.tables, used, strict=True):
+            if tables is not None:
+                # sums are kept in float64, and looking at all nodes needs no more than float32
+                here = tuple([v.to(dtype).unsqueeze(2) for v in values])
+                allowed = allowed & r.within(tables, r.extend(tables, here, move), move)
+        return allowed
 
     def action_mask(self, state: State) -> Bool[Tensor, "batch trajectory node"]:
-        move = Move(origin=state.current)
-        allowed = state.unvisited
-        values = self._extended(state, move)
-        for r, table, value in zip(self.resources, state.problem.tables, values, strict=True):
-            allowed = allowed & r.within(table, value, move)
-        if not self.resources:
+        problem = state.problem
+        home = None if problem.depots is None else state.first
+        move = Move(origin=state.current, home=home)
+        allowed = self._within(problem, state.used, move, state.unvisited)
+        if allowed is state.unvisited:
             allowed = allowed.clone()
+        if problem.depots is not None:
+            return self._with_depots(state, problem.depots, allowed)
         # back to the depot from a customer, or to wait there once nothing is left
         nothing = allowed.sum(2) == 0
         torch.logical_or(state.current, nothing, out=allowed.select(2, 0))
         return allowed
 
+    def _with_depots(
+        self, state: State, depots: Depots, allowed: Bool[Tensor, "batch trajectory node"]
+    ) -> Bool[Tensor, "batch trajectory node"]:
+        """Add to the allowed customers the depots: those that can serve a customer that is left,
+        or else the vehicle's own."""
+        if state.steps == 0:
+            allowed = allowed & (depots.number == 1).unsqueeze(2)
+        leave = (state.current >= depots.number) | (allowed.sum(2) == 0)
+        if depots.serves is None:
+            useful = any_node(state.unvisited).unsqueeze(2) & (
+                depots.index < depots.number
+            ).unsqueeze(1)
+        else:
+            useful = state.unvisited.to(depots.serves.dtype) @ depots.serves.mT > 0
+        own = (depots.index == state.first.unsqueeze(2)) & ~any_node(useful).unsqueeze(2)
+        allowed[:, :, : len(depots.index)] |= (useful | own) & leave.unsqueeze(2)
+        return allowed
+
     def step(self, state: State, action: Int[Tensor, "batch trajectory"]) -> State:
-        values = self._extended(state, Move(origin=state.current, to=action))
+        problem = state.problem
+        move = Move(origin=state.current, to=action)
+        used = []
+        for r, tables, values in zip(self.resources, problem.tables, state.used, strict=True):
+            if tables is not None:
+                values = r.extend(tables, tuple([v.unsqueeze(2) for v in values]), move)
+                values = tuple([v.squeeze(2) for v in values])
+            used.append(values)
+        first = state.first
+        if problem.depots is not None:
+            first = torch.where(action < problem.depots.number, action, first)
         return State(
-            problem=state.problem,
+            problem=problem,
             current=action,
-            first=state.first,
+            first=first,
             unvisited=state.unvisited.scatter(2, action.unsqueeze(2), False),
-            used=tuple(value.squeeze(2) for value in values),
+            used=tuple(used),
             steps=state.steps + 1,
         )
 
     def done(self, state: State) -> Bool[Tensor, "batch trajectory"]:
-        # at the depot, node 0, with no customer left
-        return (state.unvisited.sum(2) + state.current) == 0
+        depots = state.problem.depots
+        if depots is None:
+            # at the depot, node 0, with no customer left
+            return (state.unvisited.sum(2) + state.current) == 0
+        return ~any_node(state.unvisited) & (state.current < depots.number)
 
     def max_steps(self, instance: Instance) -> int:
-        # at worst every customer has a route of its own
+        # at worst every customer has a route of its own; with several depots the first action
+        # names one, and there is a node more for each
         return 2 * (instance.num_nodes - 1)
 
     def min_steps(self, instance: Instance) -> int:
-        # at best one route, with the way home
-        return instance.num_nodes
+        if not self.several_depots:
+            # at best one route, with the way home
+            return instance.num_nodes
+        customers = instance.valid.sum(1) - instance.num_depots
+        return int((customers + 1 + (instance.num_depots > 1)).max())
 
     def cost(
         self, instance: Instance, actions: Int[Tensor, "batch trajectory step"]
     ) -> Float[Tensor, "batch trajectory"]:
         ends = torch.zeros_like(actions[:, :, :1])
-        return path_length(instance, torch.cat([ends, actions, ends], 2)).sum(2)
+        path = torch.cat([ends, actions, ends], 2)
+        if not (self.open_routes or self.several_depots):
+            return path_length(instance, path).sum(2)
+        at_depot = path < instance.num_depots.view(-1, 1, 1)
+        index = torch.arange(path.shape[2], device=path.device)
+        home = path.gather(2, (index * at_depot).cummax(2).values)[:, :, :-1]
+        # an arc to a depot goes to the route's own; from there to the next one is no arc
+        back = at_depot[:, :, 1:]
+        length = arc_lengths(instance, path[:, :, :-1], torch.where(back, home, path[:, :, 1:]))
+        return length.masked_fill(back & instance.open_route.view(-1, 1, 1), 0).sum(2)
 
     def start_actions(
         self, instance: Instance, num_trajectories: int
     ) -> Int[Tensor, "batch trajectory"]:
         turn = torch.arange(num_trajectories, device=instance.valid.device)
-        customers = instance.valid.sum(1, keepdim=True) - instance.num_depots.unsqueeze(1)
-        return turn % customers + instance.num_depots.unsqueeze(1)
+        depots = instance.num_depots.unsqueeze(1)
+        customers = instance.valid.sum(1, keepdim=True) - depots
+        by_customer = turn % customers + depots
+        if not self.several_depots:
+            return by_customer
+        return torch.where(depots > 1, turn % depots, by_customer)
 
     def num_starts(self, instance: Instance) -> int:
-        return instance.num_nodes - 1
+        if not self.several_depots:
+            return instance.num_nodes - 1
+        customers = instance.valid.sum(1) - instance.num_depots
+        return int(torch.where(instance.num_depots > 1, instance.num_depots, customers).max())
 
     def node_features(self, instance: Instance) -> NodeFeatures:
         columns = [unit_coordinates(instance), *(r.node_features(instance) for r in self.resources)]
+        if self.open_routes:
+            columns.append(depot_column(instance, instance.open_route.to(instance.dtype)))
         return NodeFeatures(
             values=torch.cat(columns, 2).float(), depot=is_depot(instance), valid=instance.valid
         )
 
     def context_features(self, state: State) -> Float[Tensor, "batch trajectory feature"]:
-        columns = [
-            r.features(table, used)
-            for r, table, used in zip(self.resources, state.problem.tables, state.used, strict=True)
-        ]
+        b, s = state.current.shape
+        columns = []
+        for r, tables, used in zip(self.resources, state.problem.tables, state.used, strict=True):
+            if tables is not None:
+                columns.append(r.features(tables, used).float())
+            else:
+                columns += [
+                    torch.full((b, s, 1), value, device=state.current.device)
+                    for value in r.neutral_features
+                ]
+        if state.problem.homes is not None:
+            index = state.first.unsqueeze(2).expand(b, s, 2)
+            columns.append(state.problem.homes.gather(1, index))
         if not columns:
-            b, s = state.current.shape
             return torch.zeros(b, s, 0, device=state.current.device)
-        return torch.cat(columns, 2).float() if len(columns) > 1 else columns[0].float()
+        return torch.cat(columns, 2) if len(columns) > 1 else columns[0]

@@ -8,8 +8,9 @@ import torch
 
 from nco.data.generators import generate
 from nco.data.instance import Instance, distance_matrix
+from nco.envs.environment import Environment
 
-__all__ = ["best_cvrp_cost", "best_tour_length", "instances"]
+__all__ = ["best_cvrp_cost", "best_tour_length", "instances", "random_rollout"]
 
 
 def instances(problem: str, num_customers: int, batch: int, seed: int = 0) -> Instance:
@@ -52,3 +53,23 @@ def best_cvrp_cost(instance: Instance) -> float:
                 cost[j + 1] = min(cost[j + 1], cost[i] + length + d[order[j]][0])
         best = min(best, cost[-1])
     return best
+
+
+def random_rollout(
+    env: Environment, instance: Instance, num_trajectories: int, seed: int
+) -> torch.Tensor:
+    """Random allowed actions until all are done; fails on an empty mask."""
+    generator = torch.Generator().manual_seed(seed)
+    state = env.reset(instance, num_trajectories)
+    actions = []
+    for _ in range(env.max_steps(instance)):
+        if bool(env.done(state).all()):
+            break
+        mask = env.action_mask(state)
+        assert bool(mask.any(2).all()), "a mask is empty"
+        flat = torch.multinomial(mask.flatten(0, 1).float(), 1, generator=generator)
+        action = flat.view(mask.shape[:2])
+        actions.append(action)
+        state = env.step(state, action)
+    assert bool(env.done(state).all()), "not done within max_steps"
+    return torch.stack(actions, 2)

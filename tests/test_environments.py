@@ -11,32 +11,12 @@ from nco.data.batching import collate, replace, unbatch
 from nco.data.instance import Instance, Rounding, distance_matrix
 from nco.envs.checker import check_routes, routes_from_actions
 from nco.envs.environment import Environment, State
-from nco.envs.resources import Load
+from nco.envs.loads import Load
 from nco.envs.variants import cvrp, tsp
 from nco.envs.vrp import VRP
-from tests.small import best_cvrp_cost, best_tour_length, instances
+from tests.small import best_cvrp_cost, best_tour_length, instances, random_rollout
 
 CASES = [("tsp", tsp), ("atsp", tsp), ("cvrp", cvrp)]
-
-
-def random_rollout(
-    env: Environment, instance: Instance, num_trajectories: int, seed: int
-) -> torch.Tensor:
-    """Random allowed actions until all are done; fails on an empty mask."""
-    generator = torch.Generator().manual_seed(seed)
-    state = env.reset(instance, num_trajectories)
-    actions = []
-    for _ in range(env.max_steps(instance)):
-        if bool(env.done(state).all()):
-            break
-        mask = env.action_mask(state)
-        assert bool(mask.any(2).all()), "a mask is empty"
-        flat = torch.multinomial(mask.flatten(0, 1).float(), 1, generator=generator)
-        action = flat.view(mask.shape[:2])
-        actions.append(action)
-        state = env.step(state, action)
-    assert bool(env.done(state).all()), "not done within max_steps"
-    return torch.stack(actions, 2)
 
 
 def reachable_best(env: Environment, instance: Instance) -> float:
@@ -115,12 +95,17 @@ def test_step_leaves_its_input_unchanged(problem: str, env: Environment) -> None
     """Environments are pure: the state before a step is as it was."""
     instance = instances(problem, 8, 3)
     state = env.step(env.reset(instance, 2), torch.ones(3, 2, dtype=torch.int64))
-    before = (state.current.clone(), state.unvisited.clone(), [u.clone() for u in state.used])
+    before = (
+        state.current.clone(),
+        state.unvisited.clone(),
+        [v.clone() for values in state.used for v in values],
+    )
     env.step(state, torch.full((3, 2), 2))
     env.action_mask(state)
     assert torch.equal(state.current, before[0])
     assert torch.equal(state.unvisited, before[1])
-    assert all(torch.equal(a, b) for a, b in zip(state.used, before[2], strict=True))
+    after = [v for values in state.used for v in values]
+    assert all(torch.equal(a, b) for a, b in zip(after, before[2], strict=True))
 
 
 def test_permuting_customers_permutes_the_mask() -> None:

@@ -12,7 +12,7 @@ from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.kool import kool_instances
 from nco.envs.environment import Environment
-from nco.envs.resources import Load
+from nco.envs.loads import Load
 from nco.envs.variants import cvrp, tsp
 from nco.envs.vrp import VRP
 from nco.import_kool import import_kool
