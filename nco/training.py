@@ -20,6 +20,7 @@ import yaml
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
 
 from nco.algorithm import Algorithm, ValidationSet
 from nco.config_files import load_yaml, parse
@@ -228,7 +229,9 @@ def train(config: TrainConfig, *, resume: Path | None = None, progress: bool = T
     if resume is not None:
         _require_same(config, resume)
     run = resume or new_run_folder(config)
-    validation, made_by = validation_set(config, config.output / "references")
+    # the reference solver may take minutes, the first time
+    with Console(stderr=True).status("validation set") if progress else contextlib.nullcontext():
+        validation, made_by = validation_set(config, config.output / "references")
     module = build_algorithm(config, validation)
     metrics = MetricsFile(run / METRICS)
     saver = ModelSaver(run / "model", config, metrics, made_by)
@@ -267,7 +270,9 @@ def _fit(trainer: pl.Trainer, module: Algorithm, checkpoint: Path | None, run: P
         # Lightning's answer to Ctrl-C, which it ignores from then on
         signal.signal(signal.SIGINT, interrupt)
         if (run / "checkpoints" / LAST).is_file():
-            raise KeyboardInterrupt(f"go on with --resume {run}") from None
+            raise KeyboardInterrupt(
+                f"go on with: nco train {run / CONFIG} --resume {run}"
+            ) from None
         raise KeyboardInterrupt(f"no epoch of {run} was finished, start anew") from None
 
 
