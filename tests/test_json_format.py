@@ -38,7 +38,7 @@ def assert_same(a: Instance, b: Instance) -> None:
 
 @st.composite
 def arguments(draw: st.DrawFn) -> dict[str, Any]:
-    """Of one instance of either dtype with any attribute, and with any number of depots, none too."""
+    """Of an instance of either dtype, with any attribute and any number of depots, none too."""
     n = draw(st.integers(2, 5))
     num_depots = draw(st.integers(0, n - 1))
     dtype = draw(st.sampled_from([torch.float32, torch.float64]))
