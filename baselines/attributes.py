@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import torch
 
+import nco.data.attributes as words
 from nco.baselines.solver import UnsupportedError
 from nco.data.instance import Instance, distance_matrix, is_customer
 
@@ -14,18 +15,18 @@ from nco.data.instance import Instance, distance_matrix, is_customer
 class Attribute(StrEnum):
     """An attribute that changes which routes are feasible or how they are found."""
 
-    TOUR = "a tour without a depot (TSP)"
+    TOUR = words.NO_DEPOT
     DEPOT = "routes from a depot"
     ASYMMETRIC = "asymmetric distances"
-    TIME_WINDOWS = "time windows"
-    BACKHAULS = "backhauls"
-    MIXED_BACKHAULS = "mixed backhauls"
+    TIME_WINDOWS = words.TIME_WINDOWS
+    BACKHAULS = words.BACKHAULS
+    MIXED_BACKHAULS = words.MIXED_BACKHAULS
     BOTH_LOADS = "a delivery and a pickup at one customer"
-    DISTANCE_LIMIT = "a distance limit"
-    OPEN_ROUTES = "open routes"
-    SEVERAL_DEPOTS = "several depots"
-    FLEET_LIMIT = "a limited fleet"
-    SHARED_FLEET = "a limited fleet over several depots"
+    DISTANCE_LIMIT = words.DISTANCE_LIMIT
+    OPEN_ROUTES = words.OPEN_ROUTES
+    SEVERAL_DEPOTS = words.SEVERAL_DEPOTS
+    FLEET_LIMIT = words.FLEET_LIMIT
+    SHARED_FLEET = f"{words.FLEET_LIMIT} over several depots"
 
 
 TSP = frozenset({Attribute.TOUR})
@@ -35,29 +36,20 @@ CVRP = frozenset({Attribute.DEPOT})
 def attributes(instance: Instance) -> set[Attribute]:
     """The attributes of one instance (B = 1, without padding).
 
-    Neutral values are no attribute: service times without time windows, or a fleet of at least
-    as many vehicles as customers, change nothing.
+    Those that other modules name too are by the rule of `nco.data.attributes`. A capacity is none
+    here: every solver of routes keeps it.
     """
-    depots = int(instance.num_depots)
-    window = instance.time_window[0]
-    timed = bool((window[:, 0] > 0).any() | window[:, 1].isfinite().any())
-    picked = bool((instance.backhaul > 0).any())
-    mixed = bool(instance.mixed_backhaul)
+    common = {name: bool(held) for name, held in words.attributes_by_name(instance).items()}
+    several = common[Attribute.SEVERAL_DEPOTS]
+    limited = common[Attribute.FLEET_LIMIT]
     distance = distance_matrix(instance)[0]
-    limited = depots > 0 and int(instance.num_vehicles) < int(is_customer(instance).sum())
     held = {
-        Attribute.TOUR: depots == 0,
-        Attribute.DEPOT: depots > 0,
+        **{name: common[name] for name in Attribute if name in common},
+        Attribute.DEPOT: not common[Attribute.TOUR],
         Attribute.ASYMMETRIC: not torch.equal(distance, distance.T),
-        Attribute.TIME_WINDOWS: timed,
-        Attribute.BACKHAULS: picked and not mixed,
-        Attribute.MIXED_BACKHAULS: picked and mixed,
         Attribute.BOTH_LOADS: bool(((instance.backhaul > 0) & (instance.linehaul > 0)).any()),
-        Attribute.DISTANCE_LIMIT: bool(instance.distance_limit.isfinite()),
-        Attribute.OPEN_ROUTES: bool(instance.open_route),
-        Attribute.SEVERAL_DEPOTS: depots > 1,
-        Attribute.FLEET_LIMIT: depots == 1 and limited,
-        Attribute.SHARED_FLEET: depots > 1 and limited,
+        Attribute.FLEET_LIMIT: limited and not several,
+        Attribute.SHARED_FLEET: limited and several,
     }
     return {name for name, present in held.items() if present}
 

@@ -104,6 +104,8 @@ class NodeFeatures:
 
     values: Float[Tensor, "batch node feature"]
     """The columns named by `Environment.node_feature_names`."""
+    attributes: Float[Tensor, "batch attribute"]
+    """1 where the instance has the attribute; the columns of `Environment.attribute_names`."""
     depot: Bool[Tensor, "batch node"]
     valid: Bool[Tensor, "batch node"]
 
@@ -130,6 +132,11 @@ class Environment(ABC):
     @abstractmethod
     def context_feature_names(self) -> tuple[str, ...]:
         """Columns of `context_features`."""
+
+    @property
+    @abstractmethod
+    def attribute_names(self) -> tuple[str, ...]:
+        """Those of `nco.data.attributes.VARIANT_ATTRIBUTES` that these rules know, in its order."""
 
     @abstractmethod
     def require(self, instance: Instance) -> None:

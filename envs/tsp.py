@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nco.data.attributes import attribute_bits
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.environment import (
@@ -44,6 +45,10 @@ class TSP(Environment):
 
     @property
     def context_feature_names(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
         return ()
 
     def require(self, instance: Instance) -> None:
@@ -109,6 +114,7 @@ class TSP(Environment):
     def node_features(self, instance: Instance) -> NodeFeatures:
         return NodeFeatures(
             values=unit_coordinates(instance).float(),
+            attributes=attribute_bits(instance, self.attribute_names).float(),
             depot=torch.zeros_like(instance.valid),
             valid=instance.valid,
         )

@@ -9,6 +9,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nco.data.attributes import (
+    OPEN_ROUTES,
+    SEVERAL_DEPOTS,
+    VARIANT_ATTRIBUTES,
+    attribute_bits,
+    attributes_by_name,
+)
 from nco.data.batching import replace as with_fields
 from nco.data.errors import InputError
 from nco.data.instance import Instance, distance_matrix, is_customer, is_depot
@@ -25,9 +32,6 @@ from nco.envs.environment import (
     unit_coordinates,
 )
 from nco.envs.resources import Move, Resource, depot_column
-
-OPEN_ROUTES = "open routes"
-SEVERAL_DEPOTS = "several depots"
 
 
 @final
@@ -73,24 +77,23 @@ class VRP(Environment):
         named = (name for r in self.resources for name in r.feature_names)
         return (*named, *(("home_x", "home_y") if self.several_depots else ()))
 
+    @property
+    def _known(self) -> frozenset[str]:
+        """The attributes that instances may have, in the words of `nco.data.attributes`."""
+        return frozenset().union(
+            *(r.attributes for r in self.resources),
+            {OPEN_ROUTES} if self.open_routes else (),
+            {SEVERAL_DEPOTS} if self.several_depots else (),
+        )
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        known = self._known
+        return tuple(name for name in VARIANT_ATTRIBUTES if name in known)
+
     def require(self, instance: Instance) -> None:
-        known = {name for r in self.resources for name in r.attributes}
-        known |= {OPEN_ROUTES} if self.open_routes else set()
-        known |= {SEVERAL_DEPOTS} if self.several_depots else set()
-        pickups = (instance.backhaul > 0).any(1)
-        windows = instance.time_window[..., 1].isfinite() | (instance.time_window[..., 0] > 0)
-        held = {
-            "no depot (a TSP)": instance.num_depots == 0,
-            SEVERAL_DEPOTS: instance.num_depots > 1,
-            "backhauls": pickups & ~instance.mixed_backhaul,
-            "mixed backhauls": pickups & instance.mixed_backhaul,
-            OPEN_ROUTES: instance.open_route,
-            "time windows": (windows & instance.valid).any(1),
-            "a distance limit": instance.distance_limit.isfinite(),
-            "a fleet limit": instance.num_vehicles < is_customer(instance).sum(1),
-            "a capacity": instance.capacity.isfinite(),
-        }
-        for what, present in held.items():
+        known = self._known
+        for what, present in attributes_by_name(instance).items():
             if what not in known and bool(present.any()):
                 raise InputError(
                     f"the instance has {what}; this environment knows "
@@ -298,7 +301,10 @@ class VRP(Environment):
         if self.open_routes:
             columns.append(depot_column(instance, instance.open_route.to(instance.dtype)))
         return NodeFeatures(
-            values=torch.cat(columns, 2).float(), depot=is_depot(instance), valid=instance.valid
+            values=torch.cat(columns, 2).float(),
+            attributes=attribute_bits(instance, self.attribute_names).float(),
+            depot=is_depot(instance),
+            valid=instance.valid,
         )
 
     def context_features(self, state: State) -> Float[Tensor, "batch trajectory feature"]:

@@ -182,7 +182,7 @@ def test_an_attribute_that_the_rules_do_not_know_is_refused_by_name() -> None:
         ("distance limit", {"distance_limit": 3.0}),
         ("time windows", {"time_window": torch.tensor([[0.0, 5.0]] * 4)}),
         ("backhauls", {"backhaul": torch.tensor([0.0, 0, 1, 0])}),
-        ("fleet limit", {"num_vehicles": 2}),
+        ("limited fleet", {"num_vehicles": 2}),
         ("several depots", {"num_depots": 2, "demand": torch.tensor([0.0, 0, 1, 1])}),
     ):
         arguments: dict[str, Any] = {"coords": coords, "demand": demand, "capacity": 5.0} | value

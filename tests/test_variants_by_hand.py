@@ -184,7 +184,7 @@ def test_each_depot_has_its_own_hours() -> None:
 def test_a_limited_fleet_is_refused() -> None:
     """One vehicle fewer than customers is a limit, as many is none."""
     demand = [0, 1, 1, 1]
-    with pytest.raises(InputError, match="fleet limit"):
+    with pytest.raises(InputError, match="limited fleet"):
         multi_task.require(Instance.vrp(coords=SQUARE, demand=demand, capacity=9, num_vehicles=2))
     multi_task.require(Instance.vrp(coords=SQUARE, demand=demand, capacity=9, num_vehicles=3))
 
