@@ -175,13 +175,13 @@ class Environment(ABC):
     @abstractmethod
     def start_actions(
         self, instance: Instance, num_trajectories: int
-    ) -> Int[Tensor, "batch trajectory"]:
-        """Distinct first actions for multi-start (Kwon et al. 2020); they repeat in turn where an
-        instance has fewer than S."""
+    ) -> Int[Tensor, "batch trajectory forced"]:
+        """Leading actions for multi-start (Kwon et al. 2020): trajectories of an instance begin at
+        different customers, which repeat in turn where it has fewer than S."""
 
     @abstractmethod
     def num_starts(self, instance: Instance) -> int:
-        """The most distinct first actions of an instance of the batch."""
+        """The most customers of an instance of the batch: so many starts differ in theirs."""
 
     @abstractmethod
     def node_features(self, instance: Instance) -> NodeFeatures:

@@ -104,9 +104,9 @@ class TSP(Environment):
 
     def start_actions(
         self, instance: Instance, num_trajectories: int
-    ) -> Int[Tensor, "batch trajectory"]:
+    ) -> Int[Tensor, "batch trajectory 1"]:
         turn = torch.arange(num_trajectories, device=instance.valid.device)
-        return turn % instance.valid.sum(1, keepdim=True)
+        return (turn % instance.valid.sum(1, keepdim=True)).unsqueeze(2)
 
     def num_starts(self, instance: Instance) -> int:
         return instance.num_nodes

@@ -253,9 +253,9 @@ class VRP(Environment):
         return ~any_node(state.unvisited) & (state.current < depots.number)
 
     def max_steps(self, instance: Instance) -> int:
-        # at worst every customer has a route of its own; with several depots the first action
-        # names one, and there is a node more for each
-        return 2 * (instance.num_nodes - 1)
+        # at worst every customer has a route of its own; where an instance may have several
+        # depots, the first action names one
+        return 2 * (instance.num_nodes - 1) + self.several_depots
 
     def min_steps(self, instance: Instance) -> int:
         if not self.several_depots:
@@ -281,20 +281,30 @@ class VRP(Environment):
 
     def start_actions(
         self, instance: Instance, num_trajectories: int
-    ) -> Int[Tensor, "batch trajectory"]:
+    ) -> Int[Tensor, "batch trajectory forced"]:
+        """A customer, or where some instance has several depots a depot and a customer that it can
+        serve: a pair repeats only when the customer's pairs are used up. There, instances with one
+        depot stay at it first, which changes nothing.
+        """
         turn = torch.arange(num_trajectories, device=instance.valid.device)
-        depots = instance.num_depots.unsqueeze(1)
-        customers = instance.valid.sum(1, keepdim=True) - depots
-        by_customer = turn % customers + depots
-        if not self.several_depots:
-            return by_customer
-        return torch.where(depots > 1, turn % depots, by_customer)
+        customers = instance.valid.sum(1, keepdim=True) - instance.num_depots.unsqueeze(1)
+        turn, again = turn % customers, turn // customers
+        customer = turn + instance.num_depots.unsqueeze(1)
+        problem = self._problem(instance) if self.several_depots else None
+        if problem is None or problem.depots is None:
+            return customer.unsqueeze(2)
+        serves = self._serves(problem, len(problem.depots.index))
+        where = customer.unsqueeze(1).expand(-1, serves.shape[1], -1)
+        serves = serves.gather(2, where)
+        rank = serves.cumsum(1)
+        chosen = (turn + again) % rank[:, -1].clamp(min=1) + 1
+        depot = (serves & (rank == chosen.unsqueeze(1))).int().argmax(1)
+        return torch.stack((depot, customer), 2)
 
     def num_starts(self, instance: Instance) -> int:
         if not self.several_depots:
             return instance.num_nodes - 1
-        customers = instance.valid.sum(1) - instance.num_depots
-        return int(torch.where(instance.num_depots > 1, instance.num_depots, customers).max())
+        return int((instance.valid.sum(1) - instance.num_depots).max())
 
     def node_features(self, instance: Instance) -> NodeFeatures:
         columns = [unit_coordinates(instance), *(r.node_features(instance) for r in self.resources)]

@@ -67,9 +67,9 @@ def decode(
 
     Args:
         strategy: `Greedy` by default.
-        multi_start: one trajectory from every distinct first action, else from the policy's own.
+        multi_start: one trajectory from every customer, else from the policy's own start.
         samples: trajectories from each start (and each augmentation); more than 1 makes sense
-            only with a strategy that draws.
+            only with a strategy that draws, or with several depots, which take turns.
         augment: 1, or 8 for the symmetries of the square.
         generator: for a strategy that draws.
         memory: bytes that one step's attention weights may take; by default what is fast.

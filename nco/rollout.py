@@ -69,7 +69,7 @@ def rollout(
     strategy: Strategy,
     *,
     num_trajectories: int = 1,
-    starts: Int[Tensor, "batch trajectory"] | None = None,
+    starts: Int[Tensor, "batch trajectory forced"] | None = None,
     generator: torch.Generator | None = None,
     record: bool = False,
     encoding: Encoding | None = None,
@@ -83,7 +83,7 @@ def rollout(
         instance: B instances; padding and mixed sizes allowed.
         strategy: makes the choices.
         num_trajectories: S; must match ``starts`` where that is given.
-        starts: first actions, as `Environment.start_actions` gives them for multi-start.
+        starts: leading actions, as `Environment.start_actions` gives them for multi-start.
         generator: for a strategy that draws; on the instance's device.
         record: keep what `nco.likelihood` needs to score the trajectories.
         encoding: the policy's tables of this instance, where they are computed already.
@@ -125,7 +125,7 @@ def _rollout(
     instance: Instance,
     strategy: Strategy,
     num_trajectories: int,
-    starts: Int[Tensor, "batch trajectory"] | None,
+    starts: Int[Tensor, "batch trajectory forced"] | None,
     generator: torch.Generator | None,
     record: bool,
     encoding: Encoding,
@@ -135,8 +135,10 @@ def _rollout(
         actions: list[Tensor] = []
         seen: list[Observation] = []
         if starts is not None:
-            state = env.step(state, starts)
-            actions.append(starts)
+            for action in starts.unbind(2):
+                state = env.step(state, action)
+                actions.append(action)
+        num_forced = len(actions)
         least, most = env.min_steps(instance), env.max_steps(instance)
         # on a GPU a look at `done` waits for the device, so look seldom
         every = 1 if state.current.device.type == "cpu" else 8
@@ -151,7 +153,6 @@ def _rollout(
             actions.append(action)
             state = env.step(state, action)
         stacked = torch.stack(actions, 2)
-        num_forced = 0 if starts is None else 1
         decisions = _decisions(seen, actions[num_forced:]) if record else None
         return Trajectory(stacked, env.cost(instance, stacked), num_forced, decisions)
 

@@ -56,13 +56,20 @@ def best_cvrp_cost(instance: Instance) -> float:
 
 
 def random_rollout(
-    env: Environment, instance: Instance, num_trajectories: int, seed: int
+    env: Environment,
+    instance: Instance,
+    num_trajectories: int,
+    seed: int,
+    starts: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Random allowed actions until all are done; fails on an empty mask."""
+    """Random allowed actions until all are done, after those of ``starts``; fails on an empty
+    mask."""
     generator = torch.Generator().manual_seed(seed)
     state = env.reset(instance, num_trajectories)
-    actions = []
-    for _ in range(env.max_steps(instance)):
+    actions = [] if starts is None else list(starts.unbind(2))
+    for action in actions:
+        state = env.step(state, action)
+    for _ in range(len(actions), env.max_steps(instance)):
         if bool(env.done(state).all()):
             break
         mask = env.action_mask(state)

@@ -137,4 +137,4 @@ def test_arguments_out_of_range_are_refused() -> None:
     with pytest.raises(InputError, match="samples"):
         decode(tsp, policy, batch, samples=0)
     with pytest.raises(InputError, match="trajectories"):
-        rollout(tsp, policy, batch, Greedy(), num_trajectories=2, starts=torch.zeros(1, 3).long())
+        rollout(tsp, policy, batch, Greedy(), num_trajectories=2, starts=torch.zeros(1, 3, 1).long())

@@ -199,9 +199,10 @@ def test_starts_are_distinct_customers() -> None:
     """Multi-start begins once at every customer, and repeats in turn where an instance is small."""
     batch = collate([instances("cvrp", 4, 1), instances("cvrp", 6, 1)])
     starts = cvrp.start_actions(batch, 6)
-    assert starts.tolist() == [[1, 2, 3, 4, 1, 2], [1, 2, 3, 4, 5, 6]]
+    assert starts.squeeze(2).tolist() == [[1, 2, 3, 4, 1, 2], [1, 2, 3, 4, 5, 6]]
     batch = collate([instances("tsp", 4, 1), instances("tsp", 6, 1)])
-    assert tsp.start_actions(batch, 6).tolist() == [[0, 1, 2, 3, 0, 1], [0, 1, 2, 3, 4, 5]]
+    starts = tsp.start_actions(batch, 6)
+    assert starts.squeeze(2).tolist() == [[0, 1, 2, 3, 0, 1], [0, 1, 2, 3, 4, 5]]
 
 
 def test_selecting_trajectories_selects_their_futures() -> None:

@@ -102,8 +102,8 @@ def test_a_padded_instance_scores_as_it_does_alone(kind: str, problem: str) -> N
         torch.testing.assert_close(together.costs[i : i + 1], alone.costs)
         n = one.num_nodes
         encoding, padded = policy.encode(one), policy.encode(batch)
-        seen = env.observe(env.step(env.reset(one, 4), starts[i : i + 1]))
-        both = env.observe(env.step(env.reset(batch, 4), starts))
+        seen = env.observe(env.step(env.reset(one, 4), starts[i : i + 1, :, 0]))
+        both = env.observe(env.step(env.reset(batch, 4), starts[:, :, 0]))
         torch.testing.assert_close(
             policy.logits(padded, both)[i, :, :n], policy.logits(encoding, seen)[0],
             rtol=1e-4, atol=1e-4,

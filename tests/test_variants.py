@@ -8,7 +8,7 @@ import torch
 from nco.data.batching import collate, pad, replace, unbatch, with_dtype
 from nco.data.errors import InputError
 from nco.data.generators import shortest_paths
-from nco.data.instance import Instance
+from nco.data.instance import Instance, is_customer
 from nco.data.multi_task import VARIANTS, Variant, multi_task_instances, variant_by_name
 from nco.envs.checker import check_routes, routes_from_actions
 from nco.envs.environment import Environment
@@ -59,8 +59,9 @@ def test_every_combination_has_one_name() -> None:
     assert vrp_variants["cvrp"] == cvrp == VRP((Load(),))
     assert vrp_variants["vrptw"] == VRP((Load(), Time()))
     assert vrp_variants["ovrpbl"] == VRP(
-        (BackhaulLoad(), Precedence(), Distance()), open_routes=True
+        (BackhaulLoad(mixed=False), Precedence(), Distance()), open_routes=True
     )
+    assert vrp_variants["vrpmb"] == VRP((BackhaulLoad(),))
     assert vrp_variants["mdcvrp"] == VRP((Load(),), several_depots=True)
     assert variant_by_name("mdovrpmbltw") == Variant("mb", True, True, True, True)
     with pytest.raises(InputError, match="vrpx"):
@@ -86,16 +87,62 @@ def test_random_rollouts_of_mixed_batches_are_feasible() -> None:
         assert_checker_agrees(multi_task, instance, random_rollout(multi_task, instance, 3, seed=5))
 
 
-def test_random_rollouts_on_matrices_are_feasible() -> None:
-    """Asymmetric distances and durations, each used where it belongs."""
+def mixed_matrices() -> Instance:
+    """48 instances of all variants with asymmetric matrices. Limits just suffice for the farthest
+    customer from its best depot, so that other depots cannot serve it."""
     batch = multi_task_instances(48, 12, torch.Generator().manual_seed(6), tightness=TIGHT)
     batch = matrices(batch, seed=7)
+    assert batch.distance is not None
+    back = batch.distance.mT.masked_fill(batch.open_route.view(-1, 1, 1), 0)
+    absent = (torch.arange(2) >= batch.num_depots.unsqueeze(1)).unsqueeze(2)
+    reach = (batch.distance + back)[:, :2].masked_fill(absent, torch.inf).amin(1)
+    limit = reach.masked_fill(~is_customer(batch), 0).amax(1) + 1e-3
+    limit = limit.where(batch.distance_limit.isfinite(), torch.inf)
     window = batch.time_window.clone()
     window[:, :, 1] = (window[:, :, 1] + 0.4).masked_fill(window[:, :, 1] > 4.5, torch.inf)
     window[:, :, 0] = 0
-    batch = replace(batch, {"time_window": window, "distance_limit": batch.distance_limit + 0.5})
+    batch = replace(batch, {"time_window": window, "distance_limit": limit})
     multi_task.require(batch)
+    return batch
+
+
+def test_random_rollouts_on_matrices_are_feasible() -> None:
+    """Asymmetric distances and durations, each used where it belongs."""
+    batch = mixed_matrices()
     assert_checker_agrees(multi_task, batch, random_rollout(multi_task, batch, 3, seed=8))
+
+
+def test_rollouts_from_starts_are_feasible() -> None:
+    """Starts are what the masks allow, but for the stay at a single depot. They take customers in
+    turn, and all depots that serve a customer, by the checker, before a pair comes again."""
+    batch = mixed_matrices()
+    starts = multi_task.start_actions(batch, 30)
+    state = multi_task.reset(batch, 30)
+    for step, action in enumerate(starts.unbind(2)):
+        allowed = multi_task.action_mask(state).gather(2, action.unsqueeze(2)).squeeze(2)
+        assert torch.equal(allowed.all(1), torch.tensor([step > 0]) | (batch.num_depots > 1))
+        state = multi_task.step(state, action)
+    served_by_one = 0
+    for one, pairs in zip(unbatch(batch), starts.tolist(), strict=True):
+        depots = range(int(one.num_depots))
+        customers = range(len(depots), one.num_nodes)
+        assert [c for _, c in pairs] == [customers[s % len(customers)] for s in range(30)]
+        for customer in customers:
+            serving = {d for d in depots if serves(one, d, customer)}
+            taken = [d for d, c in pairs if c == customer]
+            assert set(taken) <= serving
+            assert len(set(taken)) == min(len(taken), len(serving))
+            served_by_one += len(serving) < len(depots)
+    assert served_by_one > 0
+    actions = random_rollout(multi_task, batch, 30, seed=9, starts=starts)
+    assert torch.equal(actions[:, :, :2], starts)
+    assert_checker_agrees(multi_task, batch, actions[:, ::3])
+
+
+def serves(one: Instance, depot: int, customer: int) -> bool:
+    """Whether the checker accepts the customer's own route from the depot."""
+    violations = check_routes(one, [[customer]], [depot]).violations
+    return all("is not visited" in violation for violation in violations)
 
 
 BRUTE_FORCED = [

@@ -189,14 +189,27 @@ def test_a_limited_fleet_is_refused() -> None:
     multi_task.require(Instance.vrp(coords=SQUARE, demand=demand, capacity=9, num_vehicles=3))
 
 
-def test_starts_are_depots_where_there_are_several() -> None:
-    """Multi-start begins at every customer of one depot, and at every depot of several."""
+def test_starts_are_pairs_where_an_instance_has_several_depots() -> None:
+    """Customers in turn, each time round with the next depot; from the one depot of another
+    instance of the batch after a step that stays there. Alone that has customers only."""
     batch = collate(
         [small(variant_by_name("vrptw"), 4, 1, 0), small(variant_by_name("mdvrptw"), 3, 1, 0)]
     )
-    assert multi_task.start_actions(batch, 4).tolist() == [[1, 2, 3, 4], [0, 1, 0, 1]]
-    assert multi_task.num_starts(batch) == 4
-    assert multi_task.num_starts(batch[1:]) == 2
+    single, several = multi_task.start_actions(batch, 6).tolist()
+    assert single == [[0, 1], [0, 2], [0, 3], [0, 4], [0, 1], [0, 2]]
+    assert several == [[0, 2], [1, 3], [0, 4], [1, 2], [0, 3], [1, 4]]
+    assert multi_task.start_actions(batch[:1], 4).tolist() == [[[1], [2], [3], [4]]]
+    assert (multi_task.num_starts(batch), multi_task.num_starts(batch[1:])) == (4, 3)
+
+
+def test_a_start_is_at_a_depot_that_serves_its_customer() -> None:
+    """Within the limit of 2, customer 2 is served from depot 0 only, 3 from 1 only, 4 from both;
+    so only 4 has a second pair."""
+    instance = Instance.vrp(
+        coords=[[0, 0], [2, 0], [0, 1], [2, 1], [1, 0]], distance_limit=2.0, num_depots=2
+    )
+    starts = multi_task.start_actions(instance, 6)[0].tolist()
+    assert starts == [[0, 2], [1, 3], [0, 4], [0, 2], [1, 3], [1, 4]]
 
 
 def test_feature_columns_by_hand() -> None:
