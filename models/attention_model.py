@@ -3,17 +3,19 @@ problems!", arXiv:1803.08475."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import final
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation
-from nco.models.layers import Encoder
-from nco.models.pointer import pointer_logits, pointer_tables
-from nco.models.policy import Encoding, Policy
+from nco.models.encoder import Dense, post_norm_encoder
+from nco.models.gates import Gate
+from nco.models.layers import ContextProjection
+from nco.models.pointer import folded, pointer_logits, pointer_tables
+from nco.models.policy import Encoding, Policy, Scores
 
 
 @final
@@ -44,14 +46,14 @@ class AttentionModel(Policy):
         self.env = env
         self.num_heads = num_heads
         self.clip = clip
-        self.encoder = Encoder(
+        self.encoder = post_norm_encoder(
             env,
             dim=dim,
             num_heads=num_heads,
             num_layers=num_layers,
-            hidden=hidden,
             norm="batch",
             output_bias=False,
+            feed_forward=lambda: Dense(dim, hidden, "relu"),
         )
         self.project_nodes = nn.Linear(dim, 3 * dim, bias=False)
         self.project_graph = nn.Linear(dim, dim, bias=False)
@@ -60,19 +62,20 @@ class AttentionModel(Policy):
         self.placeholder = (
             None if env.has_depot else nn.Parameter(torch.empty(2, dim).uniform_(-1, 1))
         )
-        width = len(env.context_feature_names)
-        self.project_features = nn.Parameter(
-            torch.empty(width, dim).uniform_(-1, 1) / (dim + width) ** 0.5
-        )
+        self.project_features = ContextProjection(env, dim)
         self.output = nn.Linear(dim, dim, bias=False)
 
     @property
     def needs_start(self) -> bool:
         return False
 
-    def encode(self, instance: Instance) -> Encoding:
+    @property
+    def gates(self) -> Mapping[str, Gate]:
+        return {}
+
+    def encode(self, instance: Instance, generator: torch.Generator | None = None) -> Encoding:
         features = self.env.node_features(instance)
-        nodes = self.encoder(features)
+        nodes, _ = self.encoder(features, generator)
         total = (nodes * features.valid.unsqueeze(2)).sum(1)
         graph = self.project_graph(total / features.valid.sum(1, keepdim=True))
         key, value, pointer_key = self.project_nodes(nodes).chunk(3, 2)
@@ -84,15 +87,12 @@ class AttentionModel(Policy):
             query_current=self.project_current(nodes) + graph.unsqueeze(1),
             query_first=None if self.project_first is None else self.project_first(nodes),
             query_start=start,
-            query_features=self.project_features,
+            query_features=self.project_features.weight,
             key=key,
             value=value,
-            pointer_key=pointer_key,
-            output=self.output,
+            pointer=folded(pointer_key, self.output),
             num_heads=self.num_heads,
         )
 
-    def logits(
-        self, encoding: Encoding, observation: Observation
-    ) -> Float[Tensor, "batch state node"]:
-        return pointer_logits(encoding, observation, self.clip)
+    def scores(self, encoding: Encoding, observation: Observation) -> Scores:
+        return Scores(pointer_logits(encoding, observation, self.clip), {})

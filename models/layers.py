@@ -1,4 +1,7 @@
-"""Layers that several policies share. Axes: B instances, N nodes, D embedding, H heads."""
+"""Layers that several policies share.
+
+Axes: B instances, N nodes, D embedding, H heads, F context features, A attributes.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,34 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from nco.data.errors import InputError
 from nco.envs.environment import Environment, NodeFeatures
+from nco.models.named_inputs import NamedInputs
 
-NormKind = Literal["batch", "instance"]
+NormKind = Literal["batch", "instance", "rms"]
 
 
 @final
-class NodeEmbedding(nn.Module):
+class NodeEmbedding(nn.Module, NamedInputs):
     """Linear embeddings of node features, with a layer of its own for depots.
 
-    The layers are sized by the columns that the environment offers.
+    The layers are sized by the columns that the environment offers. What holds for a whole
+    instance stands at its depots and reaches the other nodes by attention.
     """
 
-    def __init__(self, env: Environment, dim: int) -> None:
+    def __init__(self, env: Environment, dim: int, *, bias: bool) -> None:
         super().__init__()
         names = env.node_feature_names
-        self.customer = nn.Linear(len(names), dim)
-        columns = [names.index(name) for name in env.depot_feature_names]
+        self.customer_names, self.depot_names = names, env.depot_feature_names
+        self.customer = nn.Linear(len(names), dim, bias=bias)
+        columns = [names.index(name) for name in self.depot_names]
         self.register_buffer("depot_columns", torch.tensor(columns), persistent=False)
-        self.depot = nn.Linear(len(columns), dim) if env.has_depot else None
+        self.depot = nn.Linear(len(columns), dim, bias=bias) if env.has_depot else None
+
+    @property
+    def input_names(self) -> dict[str, tuple[int, tuple[str, ...]]]:
+        names = {"customer.weight": (1, self.customer_names)}
+        return names if self.depot is None else {**names, "depot.weight": (1, self.depot_names)}
 
     def forward(self, features: NodeFeatures) -> Float[Tensor, "batch node dim"]:
         embedded = self.customer(features.values)
@@ -35,6 +47,58 @@ class NodeEmbedding(nn.Module):
             return embedded
         columns = features.values.index_select(2, self.get_buffer("depot_columns"))
         return torch.where(features.depot.unsqueeze(2), self.depot(columns), embedded)
+
+
+@final
+class ContextProjection(nn.Module, NamedInputs):
+    """The part of a decoder's query that the context features give; it has no bias."""
+
+    def __init__(self, env: Environment, dim: int) -> None:
+        super().__init__()
+        self.names = env.context_feature_names
+        width = len(self.names)
+        # the start of one linear layer over [node; features]
+        start = torch.empty(width, dim).uniform_(-1, 1) / (dim + width) ** 0.5
+        self.weight = nn.Parameter(start)
+
+    @property
+    def input_names(self) -> dict[str, tuple[int, tuple[str, ...]]]:
+        return {"weight": (0, self.names)}
+
+    def forward(
+        self, features: Float[Tensor, "batch state feature"]
+    ) -> Float[Tensor, "batch state dim"]:
+        return features @ self.weight
+
+
+@final
+class FiLM(nn.Module, NamedInputs):
+    """(1 + γ(a)) h + β(a) with linear γ and β of an instance's constraint vector a.
+
+    Perez et al. 2018 (arXiv:1709.07871). Starts as the identity.
+    """
+
+    def __init__(self, attributes: tuple[str, ...], dim: int) -> None:
+        super().__init__()
+        if not attributes:
+            raise InputError(
+                "FiLM is asked for, and the problem has one variant only; accepted: problems "
+                "whose instances differ in their attributes"
+            )
+        self.names = attributes
+        self.modulate = nn.Linear(len(attributes), 2 * dim)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+
+    @property
+    def input_names(self) -> dict[str, tuple[int, tuple[str, ...]]]:
+        return {"modulate.weight": (1, self.names)}
+
+    def forward(
+        self, x: Float[Tensor, "batch node dim"], attributes: Float[Tensor, "batch attribute"]
+    ) -> Float[Tensor, "batch node dim"]:
+        scale, shift = self.modulate(attributes).unsqueeze(1).chunk(2, 2)
+        return torch.addcmul(x + shift, x, scale)
 
 
 @final
@@ -107,54 +171,28 @@ class BatchNorm(nn.Module):
 
 
 @final
-class EncoderLayer(nn.Module):
-    """Attention, then a ReLU feed-forward; each with a residual, then a norm (post-norm).
+class RMSNorm(nn.Module):
+    """Divides each node's embedding by its root mean square, with a scale for each channel.
 
-    Kool et al. 2019 (arXiv:1803.08475), section 3.1, equations 2 and 3.
+    Zhang and Sennrich 2019 (arXiv:1910.07467).
     """
 
-    def __init__(
-        self, dim: int, num_heads: int, hidden: int, norm: NormKind, *, output_bias: bool
-    ) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.attention = SelfAttention(dim, num_heads, output_bias=output_bias)
-        self.norm1 = InstanceNorm(dim) if norm == "instance" else BatchNorm(dim)
-        self.feed_forward = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, dim))
-        self.norm2 = InstanceNorm(dim) if norm == "instance" else BatchNorm(dim)
+        self.norm = nn.RMSNorm(dim, eps=1e-6)
 
     def forward(
         self, x: Float[Tensor, "batch node dim"], valid: Bool[Tensor, "batch node"] | None
     ) -> Float[Tensor, "batch node dim"]:
-        x = self.norm1(x + self.attention(x, valid), valid)
-        return self.norm2(x + self.feed_forward(x), valid)
+        return self.norm(x)
 
 
-@final
-class Encoder(nn.Module):
-    """Node embedding and a stack of encoder layers."""
-
-    def __init__(
-        self,
-        env: Environment,
-        *,
-        dim: int,
-        num_heads: int,
-        num_layers: int,
-        hidden: int,
-        norm: NormKind,
-        output_bias: bool,
-    ) -> None:
-        super().__init__()
-        self.embedding = NodeEmbedding(env, dim)
-        self.layers = nn.ModuleList(
-            EncoderLayer(dim, num_heads, hidden, norm, output_bias=output_bias)
-            for _ in range(num_layers)
-        )
-
-    def forward(self, features: NodeFeatures) -> Float[Tensor, "batch node dim"]:
-        # a batch without padding needs no mask, and attention is faster without
-        valid = None if bool(features.valid.all()) else features.valid
-        x = self.embedding(features)
-        for layer in self.layers:
-            x = layer(x, valid)
-        return x
+def norm_layer(kind: NormKind, dim: int) -> InstanceNorm | BatchNorm | RMSNorm:
+    """A fresh layer by its name."""
+    match kind:
+        case "instance":
+            return InstanceNorm(dim)
+        case "batch":
+            return BatchNorm(dim)
+        case "rms":
+            return RMSNorm(dim)

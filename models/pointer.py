@@ -27,11 +27,10 @@ def pointer_tables(
     query_features: Float[Tensor, "feature dim"],
     key: Float[Tensor, "batch node dim"],
     value: Float[Tensor, "batch node dim"],
-    pointer_key: Float[Tensor, "batch node dim"],
-    output: nn.Linear,
+    pointer: dict[str, Tensor],
     num_heads: int,
 ) -> Encoding:
-    """Lay out the tables that `pointer_logits` reads.
+    """Lay out the tables that `glimpse_heads` and `compatibility` read.
 
     Args:
         query_current: the part of the query that the current node gives, and all that is fixed.
@@ -39,8 +38,7 @@ def pointer_tables(
         query_start: the query of the very first choice, where no node is chosen yet.
         query_features: projects the context features.
         key, value: of the glimpse, heads joined.
-        pointer_key: of the compatibility.
-        output: joins the heads of the glimpse.
+        pointer: the tables of the compatibility, as `folded` makes them.
         num_heads: H.
     """
     b, n, d = key.shape
@@ -49,20 +47,27 @@ def pointer_tables(
         "query_current": query_current,
         "key": (key / math.sqrt(head)).view(b, n, num_heads, head).permute(0, 2, 3, 1).contiguous(),
         "value": value.view(b, n, num_heads, head).transpose(1, 2).contiguous(),
-        "pointer": ((pointer_key / math.sqrt(d)) @ output.weight).transpose(1, 2).contiguous(),
+        **pointer,
     }
     if query_first is not None:
         batched["query_first"] = query_first
     if query_start is not None:
         batched["query_start"] = query_start
-    if output.bias is not None:
-        batched["pointer_bias"] = pointer_key @ (output.bias / math.sqrt(d))
     # under mixed precision the encoder computes in bfloat16; scores and probabilities do not
     tables = {name: table.float() for name, table in batched.items()}
     return Encoding(tables, {"query_features": query_features.float()})
 
 
-def _lookup(
+def folded(pointer_key: Float[Tensor, "batch node dim"], output: nn.Linear) -> dict[str, Tensor]:
+    """Pointer keys with the glimpse's output projection multiplied in."""
+    scale = math.sqrt(pointer_key.shape[2])
+    tables = {"pointer": ((pointer_key / scale) @ output.weight).transpose(1, 2).contiguous()}
+    if output.bias is not None:
+        tables["pointer_bias"] = (pointer_key @ (output.bias / scale)).unsqueeze(1)
+    return tables
+
+
+def lookup(
     table: Float[Tensor, "batch node dim"], index: Int[Tensor, "batch state"]
 ) -> Float[Tensor, "batch state dim"]:
     """Rows of a table; by one flat index, which copies whole rows and is faster than a gather."""
@@ -85,22 +90,33 @@ def glimpse(
     return (weights @ value).transpose(1, 2).reshape(b, k, d)
 
 
-def pointer_logits(
-    encoding: Encoding, observation: Observation, clip: float
-) -> Float[Tensor, "batch state node"]:
-    """Compatibility of the states with every node, clipped to ±``clip`` by tanh, unmasked."""
+def glimpse_heads(encoding: Encoding, observation: Observation) -> Float[Tensor, "batch state dim"]:
+    """What the states' queries gather from the nodes, heads joined and not yet projected."""
     tables = encoding.batched
     b, k = observation.current.shape
     if observation.started:
-        query = _lookup(tables["query_current"], observation.current)
+        query = lookup(tables["query_current"], observation.current)
         if "query_first" in tables:
-            query = query + _lookup(tables["query_first"], observation.first)
+            query = query + lookup(tables["query_first"], observation.first)
     else:
         query = tables["query_start"].unsqueeze(1).expand(b, k, -1)
     if observation.features.shape[2]:
         query = query + observation.features @ encoding.shared["query_features"]
-    heads = glimpse(query, tables["key"], tables["value"], observation.mask)
+    return glimpse(query, tables["key"], tables["value"], observation.mask)
+
+
+def compatibility(
+    tables: dict[str, Tensor], heads: Float[Tensor, "batch state dim"], clip: float
+) -> Float[Tensor, "batch state node"]:
+    """Scores of every node from what the glimpse gathered, clipped to ±``clip`` by tanh."""
     scores = heads @ tables["pointer"]
     if "pointer_bias" in tables:
-        scores = scores + tables["pointer_bias"].unsqueeze(1)
+        scores = scores + tables["pointer_bias"]
     return clip * scores.tanh()
+
+
+def pointer_logits(
+    encoding: Encoding, observation: Observation, clip: float
+) -> Float[Tensor, "batch state node"]:
+    """Compatibility of the states with every node, unmasked."""
+    return compatibility(encoding.batched, glimpse_heads(encoding, observation), clip)

@@ -1,20 +1,26 @@
 """The contract of a policy: how a choice is scored.
 
 Axes: B instances, K states of each (S trajectories in a rollout, S·T stacked steps in scoring),
-N nodes, D embedding, H heads, F context features.
+N nodes, D embedding, H heads, F context features, E experts.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation
+from nco.models.gates import Gate
+
+Usage = dict[str, Float[Tensor, "2 expert"]]
+"""By the name of a gate: the gate values and the load of each expert, summed over all tokens."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +35,12 @@ class Encoding:
     """Per-instance tables, each [B, ...]."""
     shared: dict[str, Tensor]
     """Tables without a batch dimension, such as a projection of the context features."""
+    usage: Usage = field(default_factory=dict)
+    """Of the gates that were asked while encoding; of the whole batch, also in a part."""
 
     def part(self, start: int, stop: int) -> Encoding:
         """The tables of the instances ``start`` to ``stop``."""
-        return Encoding({k: v[start:stop] for k, v in self.batched.items()}, self.shared)
+        return replace(self, batched={k: v[start:stop] for k, v in self.batched.items()})
 
     def leaves(self) -> list[Tensor]:
         """All tables: batched ones first, each group in the order of its names."""
@@ -41,17 +49,27 @@ class Encoding:
     def with_leaves(self, leaves: Sequence[Tensor]) -> Encoding:
         """The same names over other tensors, given in the order of `leaves`."""
         split = len(self.batched)
-        return Encoding(
-            dict(zip(self.batched, leaves[:split], strict=True)),
-            dict(zip(self.shared, leaves[split:], strict=True)),
+        return replace(
+            self,
+            batched=dict(zip(self.batched, leaves[:split], strict=True)),
+            shared=dict(zip(self.shared, leaves[split:], strict=True)),
         )
+
+
+class Scores(NamedTuple):
+    """What a policy says about K states of each instance."""
+
+    logits: Float[Tensor, "batch state node"]
+    """Of all nodes, unmasked."""
+    usage: dict[str, Float[Tensor, "2 batch state expert"]]
+    """Gate values and load of each state, by the name of the gate; of those asked at each step."""
 
 
 class Policy(nn.Module, ABC):
     """Scores the next node of partial solutions.
 
     It holds its environment only for the names, widths and values of features; it has no loop, no
-    sampling, no cost, and its logits are not masked.
+    sampling of actions, no cost, and its logits are not masked.
     """
 
     env: Environment
@@ -61,16 +79,30 @@ class Policy(nn.Module, ABC):
     def needs_start(self) -> bool:
         """Whether the first action of a problem without depot must be given (POMO's TSP)."""
 
+    @property
     @abstractmethod
-    def encode(self, instance: Instance) -> Encoding:
+    def gates(self) -> Mapping[str, Gate]:
+        """The gates of mixtures of experts, by the names under which their usage is reported."""
+
+    @abstractmethod
+    def encode(self, instance: Instance, generator: torch.Generator | None = None) -> Encoding:
         """The tables of an episode.
+
+        Args:
+            instance: B instances.
+            generator: draws the noise of gates that explore, in training; without one every gate
+                is deterministic. All noise is drawn here, so that rollout and scoring see the same.
 
         Raises:
             InputError: the policy cannot see the instance, e.g. coordinates are missing.
         """
 
     @abstractmethod
+    def scores(self, encoding: Encoding, observation: Observation) -> Scores:
+        """Scores of all nodes; the mask of the observation may be read by attention."""
+
     def logits(
         self, encoding: Encoding, observation: Observation
     ) -> Float[Tensor, "batch state node"]:
-        """Scores of all nodes, unmasked; the mask of the observation may be read by attention."""
+        """`scores` without the usage of experts."""
+        return self.scores(encoding, observation).logits

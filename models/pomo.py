@@ -3,17 +3,19 @@ arXiv:2010.16011."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import final
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
 
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation
-from nco.models.layers import Encoder, NormKind
-from nco.models.pointer import pointer_logits, pointer_tables
-from nco.models.policy import Encoding, Policy
+from nco.models.decoders import Decoder, ExpertPointerDecoder, PointerDecoder
+from nco.models.encoder import Conditions, Dense, FeedForward, Mixture, post_norm_encoder
+from nco.models.gates import Gate, GateFactory
+from nco.models.layers import NormKind
+from nco.models.policy import Encoding, Policy, Scores
 
 
 @final
@@ -23,9 +25,18 @@ class POMO(Policy):
     Query = W_first(first) + W_last(last) for a problem without depot, W_last([last; resources])
     for one with a depot. Queries, keys and values have no bias; joining the heads has one. The
     network is that of the authors' current code: instance norm instead of the paper's batch norm.
+    On a set of variants it is the policy that the field calls MTPOMO; with experts in the encoder
+    and behind the decoder's glimpse it is MVMoE (Zhou et al. 2024, arXiv:2405.01029).
 
     Differs from the authors' code in: instance norm divides by the biased variance over the real
-    nodes only, so a padded instance scores as it does alone.
+    nodes only, so a padded instance scores as it does alone. Differs from MTPOMO and MVMoE in:
+    what holds for a whole instance (open routes, the limit, mixed backhauls) is seen at the depot
+    and not in the decoder's context; deliveries and pickups are two columns and not one signed
+    demand; service times are seen; gates as `nco.models.gates` says.
+
+    Args:
+        experts: a gate for each feed-forward of the encoder; None for dense ones.
+        decoder_experts: a gate behind the glimpse; None for one dense layer.
     """
 
     def __init__(
@@ -38,49 +49,46 @@ class POMO(Policy):
         hidden: int = 512,
         norm: NormKind = "instance",
         clip: float = 10.0,
+        experts: GateFactory | None = None,
+        decoder_experts: GateFactory | None = None,
     ) -> None:
         super().__init__()
         self.env = env
-        self.num_heads = num_heads
-        self.clip = clip
-        self.encoder = Encoder(
+
+        def feed_forward() -> FeedForward:
+            if experts is None:
+                return Dense(dim, hidden, "relu")
+            return Mixture(dim, hidden, "relu", experts, env.attribute_names)
+
+        self.encoder = post_norm_encoder(
             env,
             dim=dim,
             num_heads=num_heads,
             num_layers=num_layers,
-            hidden=hidden,
             norm=norm,
             output_bias=True,
+            feed_forward=feed_forward,
         )
-        self.project_key = nn.Linear(dim, dim, bias=False)
-        self.project_value = nn.Linear(dim, dim, bias=False)
-        self.project_current = nn.Linear(dim, dim, bias=False)
-        self.project_first = None if env.has_depot else nn.Linear(dim, dim, bias=False)
-        width = len(env.context_feature_names)
-        self.project_features = nn.Parameter(
-            torch.empty(width, dim).uniform_(-1, 1) / (dim + width) ** 0.5
+        self.decoder: Decoder = (
+            PointerDecoder(env, dim, num_heads, clip)
+            if decoder_experts is None
+            else ExpertPointerDecoder(env, dim, num_heads, clip, decoder_experts)
         )
-        self.output = nn.Linear(dim, dim)
 
     @property
     def needs_start(self) -> bool:
         return not self.env.has_depot
 
-    def encode(self, instance: Instance) -> Encoding:
-        nodes = self.encoder(self.env.node_features(instance))
-        return pointer_tables(
-            query_current=self.project_current(nodes),
-            query_first=None if self.project_first is None else self.project_first(nodes),
-            query_start=None,
-            query_features=self.project_features,
-            key=self.project_key(nodes),
-            value=self.project_value(nodes),
-            pointer_key=nodes,
-            output=self.output,
-            num_heads=self.num_heads,
-        )
+    @property
+    def gates(self) -> Mapping[str, Gate]:
+        return {**self.encoder.gates, **self.decoder.gates}
 
-    def logits(
-        self, encoding: Encoding, observation: Observation
-    ) -> Float[Tensor, "batch state node"]:
-        return pointer_logits(encoding, observation, self.clip)
+    def encode(self, instance: Instance, generator: torch.Generator | None = None) -> Encoding:
+        features = self.env.node_features(instance)
+        nodes, usage = self.encoder(features, generator)
+        conditions = Conditions(features.valid, features.attributes, generator)
+        encoding = self.decoder.tables(nodes, conditions.summary(nodes.float()))
+        return replace(encoding, usage={**usage, **encoding.usage})
+
+    def scores(self, encoding: Encoding, observation: Observation) -> Scores:
+        return self.decoder.scores(encoding, observation)

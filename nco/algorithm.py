@@ -28,7 +28,7 @@ from nco.data.instance import Instance
 from nco.decode import decode
 from nco.envs.environment import Environment
 from nco.likelihood import policy_gradient
-from nco.models.policy import Encoding, Policy
+from nco.models.policy import Encoding, Policy, Usage
 from nco.rollout import Trajectory
 from nco.train_config import (
     ConstantSchedule,
@@ -135,6 +135,7 @@ class Algorithm(pl.LightningModule, ABC):
             generator=generator,
             distribution=data.distribution,
             capacity=data.capacity,
+            variants=data.variants,
         )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -149,6 +150,7 @@ class Algorithm(pl.LightningModule, ABC):
             self.policy, self.env, instance, trajectory, weights, encoding=encoding
         )
         extra = self.extra_loss(instance, trajectory)
+        self._experts({**encoding.usage, **trajectory.usage})
         self._count(loop.batch_size, trajectory)
         return loss if extra is None else loss + extra
 
@@ -161,6 +163,17 @@ class Algorithm(pl.LightningModule, ABC):
         self._show("train/instances_per_second", rate)
         self.log("train/instances", float(self.instances_seen), batch_size=1)
         self._clock = now
+
+    def _experts(self, usage: Usage) -> None:
+        """Let gates balance themselves by the load of all processes, and log how it is spread."""
+        for name, used in usage.items():
+            load = used[1].detach().clone()
+            if self.trainer.world_size > 1:
+                torch.distributed.all_reduce(load)
+            self.policy.gates[name].rebalance(load)
+            share = load / load.sum()
+            self.log(f"experts/{name}_largest_share", share.max(), batch_size=1)
+            self.log(f"experts/{name}_smallest_share", share.min(), batch_size=1)
 
     def _show(self, name: str, value: Tensor | float, *, everywhere: bool = False) -> None:
         """Log a figure and show it in the progress bar; the mean of the processes, or one's own."""

@@ -3,24 +3,70 @@
 from __future__ import annotations
 
 from nco.envs.environment import Environment
-from nco.envs.variants import cvrp, tsp
+from nco.envs.variants import environments
 from nco.models.attention_model import AttentionModel
+from nco.models.gates import (
+    AttributeGate,
+    GateFactory,
+    Hierarchical,
+    NoisyTopK,
+    SharedSigmoid,
+    SoftMerging,
+)
 from nco.models.policy import Policy
 from nco.models.pomo import POMO
-from nco.train_config import AttentionModelConfig, PolicyConfig, POMOConfig, Problem
+from nco.models.routefinder import RouteFinder
+from nco.policy_config import (
+    AttentionModelConfig,
+    AttributeGateConfig,
+    ExpertsConfig,
+    HierarchicalConfig,
+    NoisyTopKConfig,
+    PolicyConfig,
+    POMOConfig,
+    RouteFinderConfig,
+    SharedSigmoidConfig,
+    SoftMergingConfig,
+)
+from nco.train_config import Problem
 
 
 def build_env(problem: Problem) -> Environment:
     """The environment of a problem."""
-    match problem:
-        case "tsp":
-            return tsp
-        case "cvrp":
-            return cvrp
+    return environments[problem]
+
+
+def build_gate(config: ExpertsConfig) -> GateFactory:
+    """A gate for each layer that asks for one."""
+    match config:
+        case NoisyTopKConfig():
+            return lambda dim, attributes: NoisyTopK(
+                dim, num_experts=config.num_experts, active=config.active, balance=config.balance
+            )
+        case HierarchicalConfig():
+            return lambda dim, attributes: Hierarchical(
+                dim, num_experts=config.num_experts, active=config.active, balance=config.balance
+            )
+        case SharedSigmoidConfig():
+            return lambda dim, attributes: SharedSigmoid(
+                dim,
+                shared=config.shared,
+                routed=config.routed,
+                active=config.active,
+                rate=config.rate,
+            )
+        case SoftMergingConfig():
+            return lambda dim, attributes: SoftMerging(dim, num_experts=config.num_experts)
+        case AttributeGateConfig():
+            return lambda dim, attributes: AttributeGate(attributes, num_experts=config.num_experts)
 
 
 def build_policy(config: PolicyConfig, env: Environment) -> Policy:
-    """A policy with fresh weights, drawn from torch's global generator as its layers are."""
+    """A policy with fresh weights, drawn from torch's global generator as its layers are.
+
+    Raises:
+        InputError: the policy needs attributes that the problem does not have.
+    """
     match config:
         case AttentionModelConfig():
             return AttentionModel(
@@ -40,4 +86,23 @@ def build_policy(config: PolicyConfig, env: Environment) -> Policy:
                 hidden=config.hidden,
                 norm=config.norm,
                 clip=config.clip,
+                experts=None if config.experts is None else build_gate(config.experts),
+                decoder_experts=(
+                    None if config.decoder_experts is None else build_gate(config.decoder_experts)
+                ),
+            )
+        case RouteFinderConfig():
+            return RouteFinder(
+                env,
+                dim=config.dim,
+                num_heads=config.num_heads,
+                num_layers=config.num_layers,
+                hidden=config.hidden,
+                clip=config.clip,
+                decoder=config.decoder,
+                experts=None if config.experts is None else build_gate(config.experts),
+                decoder_experts=(
+                    None if config.decoder_experts is None else build_gate(config.decoder_experts)
+                ),
+                film=config.film,
             )

@@ -69,12 +69,12 @@ def _mapped(source: dict[str, Tensor], model: AttentionModel) -> dict[str, Tenso
         mapped["encoder.embedding.depot.weight"] = source["init_embed_depot.weight"]
         mapped["encoder.embedding.depot.bias"] = source["init_embed_depot.bias"]
         mapped["project_current.weight"] = step[:, :dim]
-        mapped["project_features"] = step[:, dim:].T
+        mapped["project_features.weight"] = step[:, dim:].T
     else:
         mapped["project_first.weight"] = step[:, :dim]
         mapped["project_current.weight"] = step[:, dim:]
         mapped["placeholder"] = source["W_placeholder"].view(2, dim)
-        mapped["project_features"] = torch.zeros(0, dim)
+        mapped["project_features.weight"] = torch.zeros(0, dim)
     for i in range(NUM_LAYERS):
         old, new = f"embedder.layers.{i}", f"encoder.layers.{i}"
         # [heads, D, width] -> [heads * width, D], the layout of a linear layer
@@ -91,7 +91,7 @@ def _mapped(source: dict[str, Tensor], model: AttentionModel) -> dict[str, Tenso
             for name in ("weight", "bias", "running_mean", "running_var"):
                 mapped[f"{new}.{norm}.norm.{name}"] = source[f"{old}.{j}.normalizer.{name}"]
             mapped[f"{new}.{norm}.norm.num_batches_tracked"] = torch.tensor(0)
-        for j in (0, 2):
+        for j, layer in ((0, "up"), (2, "down")):
             for name in ("weight", "bias"):
-                mapped[f"{new}.feed_forward.{j}.{name}"] = source[f"{old}.2.module.{j}.{name}"]
+                mapped[f"{new}.feed_forward.{layer}.{name}"] = source[f"{old}.2.module.{j}.{name}"]
     return mapped

@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation, mask_bias
-from nco.models.policy import Encoding, Policy
-from nco.rollout import Decisions, Trajectory, replay
+from nco.models.policy import Encoding, Policy, Usage
+from nco.rollout import Decisions, Trajectory, replay, usage_of
 
 CPU_CHUNK = 2.5e5
 """State-node-head products of one scoring chunk on a CPU: 1 MB in float32, a core's L2 cache."""
@@ -75,8 +75,9 @@ def _stacked(values: Tensor, chunk: Chunk) -> Tensor:
 
 def _score(
     policy: Policy, encoding: Encoding, decisions: Decisions, chunk: Chunk
-) -> Float[Tensor, "batch trajectory"]:
-    """A chunk's part of the log-likelihood of its trajectories; ``encoding`` is the chunk's."""
+) -> tuple[Float[Tensor, "batch trajectory"], Usage]:
+    """A chunk's part of the log-likelihood of its trajectories, and of the usage of experts;
+    ``encoding`` is the chunk's."""
     observation = Observation(
         current=_stacked(decisions.current, chunk),
         first=_stacked(decisions.first, chunk),
@@ -86,11 +87,12 @@ def _score(
     )
     action = _stacked(decisions.action, chunk).unsqueeze(2)
     with torch.autocast(action.device.type, enabled=False):
-        scores = policy.logits(encoding, observation)
-        scores = scores + mask_bias(observation.mask, scores.dtype)
+        scores = policy.scores(encoding, observation)
+        masked = scores.logits + mask_bias(observation.mask, scores.logits.dtype)
         # log_softmax and a look-up: torch's logsumexp is ten times slower on a CPU
-        chosen = scores.log_softmax(2).gather(2, action)
-    return chosen.view(chunk.last - chunk.first, chunk.end - chunk.begin, -1).sum(1)
+        chosen = masked.log_softmax(2).gather(2, action)
+        usage = usage_of(scores, observation.mask)
+    return chosen.view(chunk.last - chunk.first, chunk.end - chunk.begin, -1).sum(1), usage
 
 
 def decisions_of(env: Environment, instance: Instance, trajectory: Trajectory) -> Decisions:
@@ -127,7 +129,7 @@ def log_likelihood(
         part = encoding.part(chunk.first, chunk.last)
 
         def scored(*leaves: Tensor, part: Encoding = part, chunk: Chunk = chunk) -> Tensor:
-            return _score(policy, part.with_leaves(leaves), decisions, chunk)
+            return _score(policy, part.with_leaves(leaves), decisions, chunk)[0]
 
         if len(plan) == 1:
             return scored(*part.leaves())
@@ -136,6 +138,25 @@ def log_likelihood(
         known = total.get(chunk.first)
         total[chunk.first] = score if known is None else known + score
     return torch.cat(list(total.values()))
+
+
+def balance_loss(policy: Policy, usage: Usage) -> Float[Tensor, ""]:
+    """What the gates of a policy say about how their experts are used."""
+    losses = [policy.gates[name].balance_loss(used) for name, used in usage.items()]
+    return torch.stack(losses).sum() if losses else torch.zeros(())
+
+
+def _balance(policy: Policy, usage: Usage) -> tuple[Usage, Float[Tensor, ""]]:
+    """The gradient of `balance_loss` with respect to each gate's usage where there is one, and its
+    value."""
+    leaves = {name: used.detach().requires_grad_() for name, used in usage.items()}
+    with torch.enable_grad():
+        loss = balance_loss(policy, leaves)
+    if not loss.requires_grad:
+        return {}, loss
+    grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+    pairs = zip(leaves, grads, strict=True)
+    return {name: grad for name, grad in pairs if grad is not None}, loss.detach()
 
 
 def policy_gradient(
@@ -154,8 +175,12 @@ def policy_gradient(
     the per-instance tables is taken at once and its activations are freed; the encoder is passed
     back once, when the caller differentiates the loss. The loss's value is the weighted sum.
 
-    Parameters that `Policy.logits` reads directly get their gradients in the same way, so one
+    Parameters that `Policy.scores` reads directly get their gradients in the same way, so one
     backward pass of the caller reaches every parameter once (as data-parallel training needs).
+
+    The balance loss of experts is added. For gates that are asked at each step it depends on the
+    usage over all chunks; that is known from the rollout, so its gradient with respect to the
+    usage is a constant here, and chunks can still go one by one.
     """
     decisions = decisions_of(env, instance, trajectory)
     if encoding is None:
@@ -166,14 +191,18 @@ def policy_gradient(
     direct = [p for p in policy.parameters() if p.requires_grad]
     direct_sums: list[Tensor | None] = [None] * len(direct)
     scores = torch.zeros_like(trajectory.costs)
+    usage_grads, balance = _balance(policy, trajectory.usage)
     for chunk in chunks(decisions, budget):
         rows = slice(chunk.first, chunk.last)
         cut = [t[rows] if i < num_batched else t for i, t in enumerate(tables)]
         leaves = [t.detach().requires_grad_() for t in cut]
         with torch.enable_grad():
-            score = _score(policy, encoding.with_leaves(leaves), decisions, chunk)
+            score, usage = _score(policy, encoding.with_leaves(leaves), decisions, chunk)
         grads = torch.autograd.grad(
-            score, [*leaves, *direct], grad_outputs=weights[rows], allow_unused=True
+            [score, *(usage[name] for name in usage_grads)],
+            [*leaves, *direct],
+            grad_outputs=[weights[rows], *usage_grads.values()],
+            allow_unused=True,
         )
         for i, grad in enumerate(grads[: len(leaves)]):
             if grad is not None:
@@ -190,6 +219,9 @@ def policy_gradient(
     for parameter, total in zip(direct, direct_sums, strict=True):
         if total is not None:
             surrogate = surrogate + (parameter * total).sum()
-    value = (weights * scores).sum()
+    value = (weights * scores).sum() + balance.to(weights.device)
     # keep the gradient, show the value of the true loss
-    return surrogate - surrogate.detach() + value, scores
+    loss = surrogate - surrogate.detach() + value
+    if encoding.usage:
+        loss = loss + balance_loss(policy, encoding.usage)
+    return loss, scores

@@ -16,7 +16,9 @@ from nco.build import build_env, build_policy
 from nco.config_errors import describe_errors
 from nco.data.errors import InputError
 from nco.models.policy import Policy
-from nco.train_config import PolicyConfig, Problem, Strict
+from nco.policy_config import PolicyConfig
+from nco.strict import Strict
+from nco.train_config import Problem
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
@@ -27,6 +29,8 @@ class TrainedOn(Strict):
 
     num_customers: PositiveInt | tuple[PositiveInt, PositiveInt]
     distribution: str
+    variants: tuple[str, ...] | None = None
+    """Of a mixed problem; None is all of it."""
     instances: int
     """How many instances the weights have seen."""
     hardware: str

@@ -29,7 +29,7 @@ class SharedBaseline(Algorithm):
         settings = self.config.algorithm
         assert isinstance(settings, SharedBaselineConfig)
         count = settings.num_starts or self.env.num_starts(instance)
-        encoding = self.policy.encode(instance)
+        encoding = self.policy.encode(instance, generator)
         trajectory = rollout(
             self.env,
             self.policy,

@@ -17,7 +17,7 @@ def sample_one(
     env: Environment, policy: Policy, instance: Instance, generator: torch.Generator
 ) -> tuple[Trajectory, Encoding]:
     """One sampled trajectory of each instance, recorded, with the encoding it came from."""
-    encoding = policy.encode(instance)
+    encoding = policy.encode(instance, generator)
     trajectory = rollout(
         env, policy, instance, Sampling(), generator=generator, record=True, encoding=encoding
     )

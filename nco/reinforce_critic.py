@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nco.algorithm import Algorithm, ValidationSet, seeded_weights
 from nco.data.instance import Instance
 from nco.envs.environment import Environment
-from nco.models.layers import Encoder
+from nco.models.encoder import Dense, post_norm_encoder
 from nco.models.policy import Encoding
 from nco.reinforce import sample_one
 from nco.rollout import Trajectory
@@ -27,20 +27,20 @@ class Critic(nn.Module):
     ) -> None:
         super().__init__()
         self.env = env
-        self.encoder = Encoder(
+        self.encoder = post_norm_encoder(
             env,
             dim=dim,
             num_heads=num_heads,
             num_layers=num_layers,
-            hidden=4 * dim,
             norm="batch",
             output_bias=False,
+            feed_forward=lambda: Dense(dim, 4 * dim, "relu"),
         )
         self.head = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
     def forward(self, instance: Instance) -> Float[Tensor, "batch 1"]:
         features = self.env.node_features(instance)
-        nodes = self.encoder(features)
+        nodes, _ = self.encoder(features, None)
         total = (nodes * features.valid.unsqueeze(2)).sum(1)
         return self.head(total / features.valid.sum(1, keepdim=True)).float()
 

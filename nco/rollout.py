@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,7 +12,7 @@ from torch import Tensor
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation
-from nco.models.policy import Encoding, Policy
+from nco.models.policy import Encoding, Policy, Scores, Usage
 from nco.strategies import Strategy
 
 
@@ -39,6 +40,8 @@ class Trajectory:
     """Leading actions that were given, not chosen: they have probability 1."""
     decisions: Decisions | None
     """Recorded only when asked for."""
+    usage: Usage = field(default_factory=dict)
+    """Of the gates that were asked at each step, over all real choices; with the decisions."""
 
 
 CPU_MEMORY = 1e6
@@ -134,6 +137,7 @@ def _rollout(
         state = env.reset(instance, num_trajectories)
         actions: list[Tensor] = []
         seen: list[Observation] = []
+        usage: list[Usage] = []
         if starts is not None:
             for action in starts.unbind(2):
                 state = env.step(state, action)
@@ -147,14 +151,34 @@ def _rollout(
             if taken >= least and (taken - least) % every == 0 and bool(env.done(state).all()):
                 break
             observation = env.observe(state)
-            action = strategy(policy.logits(encoding, observation), observation.mask, generator)
+            scores = policy.scores(encoding, observation)
+            action = strategy(scores.logits, observation.mask, generator)
             if record:
                 seen.append(observation)
+                usage.append(usage_of(scores, observation.mask))
             actions.append(action)
             state = env.step(state, action)
         stacked = torch.stack(actions, 2)
         decisions = _decisions(seen, actions[num_forced:]) if record else None
-        return Trajectory(stacked, env.cost(instance, stacked), num_forced, decisions)
+        costs = env.cost(instance, stacked)
+        return Trajectory(stacked, costs, num_forced, decisions, summed(usage))
+
+
+def usage_of(scores: Scores, mask: Bool[Tensor, "batch state node"]) -> Usage:
+    """The sum over the states that leave a choice: waiting at the end counts for nothing."""
+    if not scores.usage:
+        return {}
+    real = (mask.sum(2) > 1).unsqueeze(2)
+    return {name: (used * real).sum((1, 2)) for name, used in scores.usage.items()}
+
+
+def summed(parts: Sequence[Usage]) -> Usage:
+    """The usage of several steps or chunks, together."""
+    total: Usage = {}
+    for part in parts:
+        for name, used in part.items():
+            total[name] = total[name] + used if name in total else used
+    return total
 
 
 def lengthened(actions: Int[Tensor, "batch *trajectory step"], steps: int) -> Tensor:
@@ -172,6 +196,7 @@ def _joined(parts: list[Trajectory]) -> Trajectory:
         costs=torch.cat([p.costs for p in parts]),
         num_forced=parts[0].num_forced,
         decisions=_joined_decisions(decisions) if decisions else None,
+        usage=summed([p.usage for p in parts]),
     )
 
 

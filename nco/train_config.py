@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
+    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -19,16 +18,23 @@ from pydantic import (
     model_validator,
 )
 
-from nco.data.generators import InstanceDistribution
+from nco.data.errors import InputError
+from nco.data.generators import InstanceDistribution, refuse_misfits
+from nco.data.multi_task import accepted_names
+from nco.envs.variants import environments
+from nco.policy_config import PolicyConfig
 from nco.solver_config import Seed, SolverConfig
+from nco.strict import Strict
 
-Problem = Literal["tsp", "cvrp"]
+
+def _known(problem: str) -> str:
+    if problem not in environments:
+        raise ValueError(accepted_names(problem, environments.keys()))
+    return problem
 
 
-class Strict(BaseModel):
-    """Frozen, and refuses keys that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Problem = Annotated[str, AfterValidator(_known)]
+"""One that there is an environment for."""
 
 
 class DataConfig(Strict):
@@ -39,53 +45,14 @@ class DataConfig(Strict):
     distribution: InstanceDistribution = "uniform"
     capacity: PositiveInt | None = None
     """Of a vehicle; by default the published table's for the number of customers."""
+    variants: tuple[str, ...] | None = None
+    """Of a mixed problem, mtvrp-16 and so on: draw only these; by default all of it."""
 
     @model_validator(mode="after")
     def _ordered(self) -> DataConfig:
         if isinstance(self.num_customers, tuple) and self.num_customers[0] > self.num_customers[1]:
             raise ValueError(f"num_customers {self.num_customers} must be [smallest, largest]")
         return self
-
-
-class AttentionModelConfig(Strict):
-    """Kool et al. 2019."""
-
-    type: Literal["attention_model"]
-    dim: PositiveInt = 128
-    num_heads: PositiveInt = 8
-    num_layers: PositiveInt = 3
-    hidden: PositiveInt = 512
-    clip: PositiveFloat = 10.0
-
-    @model_validator(mode="after")
-    def _heads(self) -> AttentionModelConfig:
-        _check_heads(self.dim, self.num_heads)
-        return self
-
-
-class POMOConfig(Strict):
-    """The policy of Kwon et al. 2020."""
-
-    type: Literal["pomo"]
-    dim: PositiveInt = 128
-    num_heads: PositiveInt = 8
-    num_layers: PositiveInt = 6
-    hidden: PositiveInt = 512
-    norm: Literal["instance", "batch"] = "instance"
-    clip: PositiveFloat = 10.0
-
-    @model_validator(mode="after")
-    def _heads(self) -> POMOConfig:
-        _check_heads(self.dim, self.num_heads)
-        return self
-
-
-def _check_heads(dim: int, num_heads: int) -> None:
-    if dim % num_heads:
-        raise ValueError(f"dim {dim} must be a multiple of num_heads {num_heads}")
-
-
-PolicyConfig = Annotated[AttentionModelConfig | POMOConfig, Field(discriminator="type")]
 
 
 class SharedBaselineConfig(Strict):
@@ -231,12 +198,11 @@ class TrainConfig(Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
-        if self.data.distribution == "x" and self.problem != "cvrp":
-            raise ValueError(f"data.distribution x is for cvrp, the problem is {self.problem}")
-        sizes = self.data.num_customers
+        data = self.data
+        sizes = data.num_customers
         smallest = sizes[0] if isinstance(sizes, tuple) else sizes
-        if self.problem == "tsp" and smallest < 2:
-            raise ValueError(f"data.num_customers {smallest} is too few for a tsp; at least 2")
-        if self.data.capacity is not None and self.problem == "tsp":
-            raise ValueError("data.capacity is given, and a tsp has no vehicles' capacity")
+        try:
+            refuse_misfits(self.problem, smallest, data.distribution, data.capacity, data.variants)
+        except InputError as error:
+            raise ValueError(f"data.{error}") from error
         return self

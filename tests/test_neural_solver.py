@@ -16,7 +16,7 @@ from nco.data.errors import InputError
 from nco.data.instance import Instance, Rounding
 from nco.model_files import ModelCard, TrainedOn, load_model, save_model
 from nco.neural_solver import load
-from nco.train_config import POMOConfig
+from nco.policy_config import POMOConfig
 from tests.small import instances
 
 

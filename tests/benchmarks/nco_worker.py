@@ -30,13 +30,13 @@ from nco.decode import decode
 from nco.envs import variants
 from nco.envs.environment import Environment
 from nco.likelihood import policy_gradient
+from nco.policy_config import POMOConfig
 from nco.pomo_training import SharedBaseline
 from nco.provenance import git_commit
 from nco.strategies import draw
 from nco.train_config import (
     DataConfig,
     LoopConfig,
-    POMOConfig,
     SharedBaselineConfig,
     TrainConfig,
     WarmupDecaySchedule,

@@ -1,0 +1,159 @@
+"""What a policy is made of: the part of the schema that names policies, gates and decoders."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from nco.strict import Strict
+
+
+class NoisyTopKConfig(Strict):
+    """The k best experts of each token by a noisy gate, with a loss for balance (MVMoE)."""
+
+    type: Literal["noisy-top-k"]
+    num_experts: PositiveInt = 4
+    active: PositiveInt = 2
+    balance: NonNegativeFloat = 1e-3
+    """What the balance loss is multiplied by."""
+
+    @model_validator(mode="after")
+    def _enough(self) -> NoisyTopKConfig:
+        _check_active(self.active, self.num_experts)
+        return self
+
+
+class HierarchicalConfig(Strict):
+    """A dense layer or the noisy gate's experts, chosen for each instance (MVMoE-L)."""
+
+    type: Literal["hierarchical"]
+    num_experts: PositiveInt = 4
+    active: PositiveInt = 2
+    balance: NonNegativeFloat = 1e-3
+
+    @model_validator(mode="after")
+    def _enough(self) -> HierarchicalConfig:
+        _check_active(self.active, self.num_experts)
+        return self
+
+
+class SharedSigmoidConfig(Strict):
+    """Shared experts and the k best others by a normalised sigmoid, balanced without a loss
+    (DeepSeekMoE)."""
+
+    type: Literal["shared-sigmoid"]
+    shared: PositiveInt = 1
+    routed: PositiveInt = 8
+    active: PositiveInt = 2
+    """Routed experts of each token, beside the shared."""
+    rate: PositiveFloat = 1e-3
+    """How far a batch moves the bias of an expert that had too much or too little."""
+
+    @model_validator(mode="after")
+    def _enough(self) -> SharedSigmoidConfig:
+        _check_active(self.active, self.routed)
+        return self
+
+
+class SoftMergingConfig(Strict):
+    """One mixture of the experts' weights for each instance, by its nodes (SMEAR)."""
+
+    type: Literal["soft-merging"]
+    num_experts: PositiveInt = 4
+
+
+class AttributeGateConfig(Strict):
+    """One mixture of the experts' weights for each variant, by its constraint vector."""
+
+    type: Literal["attribute"]
+    num_experts: PositiveInt = 4
+
+
+ExpertsConfig = Annotated[
+    NoisyTopKConfig
+    | HierarchicalConfig
+    | SharedSigmoidConfig
+    | SoftMergingConfig
+    | AttributeGateConfig,
+    Field(discriminator="type"),
+]
+
+
+class AttentionModelConfig(Strict):
+    """Kool et al. 2019."""
+
+    type: Literal["attention_model"]
+    dim: PositiveInt = 128
+    num_heads: PositiveInt = 8
+    num_layers: PositiveInt = 3
+    hidden: PositiveInt = 512
+    clip: PositiveFloat = 10.0
+
+    @model_validator(mode="after")
+    def _heads(self) -> AttentionModelConfig:
+        _check_heads(self.dim, self.num_heads)
+        return self
+
+
+class POMOConfig(Strict):
+    """The policy of Kwon et al. 2020; with experts that of MVMoE (Zhou et al. 2024)."""
+
+    type: Literal["pomo"]
+    dim: PositiveInt = 128
+    num_heads: PositiveInt = 8
+    num_layers: PositiveInt = 6
+    hidden: PositiveInt = 512
+    """Of each feed-forward, or of each expert."""
+    norm: Literal["instance", "batch"] = "instance"
+    clip: PositiveFloat = 10.0
+    experts: ExpertsConfig | None = None
+    """In place of the encoder's feed-forward layers."""
+    decoder_experts: ExpertsConfig | None = None
+    """In place of the layer behind the decoder's glimpse."""
+
+    @model_validator(mode="after")
+    def _heads(self) -> POMOConfig:
+        _check_heads(self.dim, self.num_heads)
+        return self
+
+
+class RouteFinderConfig(Strict):
+    """The policy of Berto et al. 2024."""
+
+    type: Literal["routefinder"]
+    dim: PositiveInt = 128
+    num_heads: PositiveInt = 8
+    num_layers: PositiveInt = 6
+    hidden: PositiveInt = 512
+    """Of each feed-forward, or of each expert; also of the decoder reld."""
+    clip: PositiveFloat = 10.0
+    decoder: Literal["pointer", "reld"] = "pointer"
+    experts: ExpertsConfig | None = None
+    """In place of the encoder's feed-forward layers."""
+    decoder_experts: ExpertsConfig | None = None
+    """In place of the layer behind the pointer decoder's glimpse."""
+    film: bool = False
+    """The variant's constraint vector modulates the layers."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> RouteFinderConfig:
+        _check_heads(self.dim, self.num_heads)
+        if self.decoder == "reld" and self.decoder_experts is not None:
+            raise ValueError("decoder_experts are for the decoder pointer, and decoder is reld")
+        return self
+
+
+def _check_heads(dim: int, num_heads: int) -> None:
+    if dim % num_heads:
+        raise ValueError(f"dim {dim} must be a multiple of num_heads {num_heads}")
+
+
+def _check_active(active: int, available: int) -> None:
+    if active > available:
+        raise ValueError(f"active {active} is more than the {available} experts to choose from")
+
+
+PolicyConfig = Annotated[
+    AttentionModelConfig | POMOConfig | RouteFinderConfig, Field(discriminator="type")
+]
