@@ -5,6 +5,7 @@ The same generator state gives the same instances on the same device.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -14,10 +15,18 @@ from torch import Tensor
 from nco.data.distributions import Coordinates, DistributionName, by_name, rand, uniform
 from nco.data.errors import InputError
 from nco.data.instance import Instance
+from nco.data.multi_task import (
+    VARIANT_SETS,
+    VARIANTS,
+    Tightness,
+    accepted_names,
+    multi_task_instances,
+    variants_of,
+)
 from nco.data.unchecked import unchecked
 from nco.data.x_generator import x_instances
 
-ProblemName = Literal["tsp", "atsp", "cvrp"]
+PROBLEMS = ("tsp", "atsp", *(variant.name for variant in VARIANTS), *VARIANT_SETS)
 """The problems that `generate` knows."""
 InstanceDistribution = DistributionName | Literal["x"]
 """Coordinate distributions, and "x": whole CVRP instances like CVRPLIB's X set."""
@@ -48,50 +57,80 @@ def generate(
     generator: torch.Generator,
     distribution: str = "uniform",
     capacity: int | None = None,
+    variants: Sequence[str] | None = None,
 ) -> Instance:
     """Random instances of a problem, by name; `Instance` in float32.
 
     Args:
-        problem: one of `ProblemName`.
-        num_customers: nodes besides the depot; for a TSP all nodes.
+        problem: one of `PROBLEMS`. Those of a mixed set draw a variant each.
+        num_customers: nodes besides depots; for a TSP all nodes.
         batch: how many instances.
         distribution: one of `InstanceDistribution`, of the coordinates (an ATSP has none); "x" is
             for the CVRP and draws demands and capacity as well.
-        capacity: of a CVRP's vehicles; by default as `cvrp_capacity` says.
+        capacity: of the vehicles; by default as `cvrp_capacity` says for the CVRP alone, and
+            `multi_task_capacity` for the other variants and in mixed sets.
+        variants: of a mixed set, draw only these.
 
     Raises:
         InputError: an unknown name, a size out of range, or an option that the problem or the
             distribution does not have.
     """
-    if problem not in get_args(ProblemName):
-        raise InputError(f"problem is {problem!r}; accepted: {', '.join(get_args(ProblemName))}")
-    least = 1 if problem == "cvrp" else 2
+    if batch < 1:
+        raise InputError(f"batch is {batch}; accepted: at least 1")
+    refuse_misfits(problem, num_customers, distribution, capacity, variants)
+    if problem == "atsp":
+        return atsp_instances(batch, num_customers, generator)
+    if distribution == "x":
+        return x_instances(batch, num_customers, generator)
+    coordinates = by_name(distribution)
+    if problem == "tsp":
+        return tsp_instances(batch, num_customers, generator, coordinates)
+    if problem == "cvrp":
+        return cvrp_instances(batch, num_customers, generator, coordinates, capacity=capacity)
+    return multi_task_instances(
+        batch,
+        num_customers,
+        generator,
+        variants_of(problem, variants),
+        coordinates,
+        Tightness(capacity=capacity),
+    )
+
+
+def refuse_misfits(
+    problem: str,
+    num_customers: int,
+    distribution: str,
+    capacity: int | None,
+    variants: Sequence[str] | None,
+) -> None:
+    """Raise `InputError` where `generate` does not know the problem, or an option is not the
+    problem's; the message begins with the option's name."""
+    if problem not in PROBLEMS:
+        raise InputError(f"problem is {problem!r}; {accepted_names(problem, PROBLEMS)}")
+    vehicles = problem not in ("tsp", "atsp")
+    least = 1 if vehicles else 2
     if num_customers < least:
         raise InputError(
             f"num_customers is {num_customers}; accepted for {problem}: at least {least}"
         )
-    if batch < 1:
-        raise InputError(f"batch is {batch}; accepted: at least 1")
-    if capacity is not None and (problem != "cvrp" or distribution == "x"):
+    if capacity is not None and (not vehicles or distribution == "x"):
         raise InputError(
             f"capacity is {capacity} for {problem}, distribution {distribution}; accepted: only "
-            "for cvrp, and not for x, which has its own"
+            "for problems with vehicles, and not for x, which has its own"
         )
-    if distribution == "x":
-        if problem != "cvrp":
-            raise InputError(f"distribution is 'x' for {problem}; accepted for: cvrp")
-        return x_instances(batch, num_customers, generator)
-    coordinates = by_name(distribution)
-    if problem == "cvrp":
-        return cvrp_instances(batch, num_customers, generator, coordinates, capacity=capacity)
-    if problem == "tsp":
-        return tsp_instances(batch, num_customers, generator, coordinates)
-    if distribution != "uniform":
+    known = (*get_args(DistributionName), "x")
+    if distribution not in known:
+        raise InputError(f"distribution is {distribution!r}; accepted: {', '.join(known)}")
+    if distribution == "x" and problem != "cvrp":
+        raise InputError(f"distribution is 'x' for {problem}; accepted for: cvrp")
+    if distribution != "uniform" and problem == "atsp":
         raise InputError(
             f"distribution is {distribution!r} for atsp, which has no coordinates; "
             "accepted: uniform (of the matrix)"
         )
-    return atsp_instances(batch, num_customers, generator)
+    if variants is not None:
+        variants_of(problem, variants)
 
 
 def tsp_instances(

@@ -5,9 +5,10 @@ The distribution is that of RouteFinder (Berto et al. 2024, arXiv 2406.15007).
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,6 +53,11 @@ VARIANTS = tuple(
 """All 48; the first 16 are those of one depot without mixed backhauls."""
 
 
+VARIANT_SETS = {f"mtvrp-{size}": VARIANTS[:size] for size in (16, 24, 48)}
+"""Mixed problems, whose instances draw a variant each: those of one depot without mixed backhauls,
+all of one depot, and all."""
+
+
 def variant_by_name(name: str) -> Variant:
     """The variant with this name.
 
@@ -61,7 +67,53 @@ def variant_by_name(name: str) -> Variant:
     for variant in VARIANTS:
         if variant.name == name:
             return variant
-    raise InputError(f"variant is {name!r}; accepted: {', '.join(v.name for v in VARIANTS)}")
+    names = [variant.name for variant in VARIANTS]
+    raise InputError(f"variant is {name!r}; {accepted_names(name, names)}")
+
+
+def variants_of(problem: str, names: Sequence[str] | None = None) -> tuple[Variant, ...]:
+    """The variants that instances of a problem draw from: those of a set, or the one named.
+
+    Args:
+        problem: a variant, or one of `VARIANT_SETS`.
+        names: only these of the set; by default all of it.
+
+    Raises:
+        InputError: the problem is unknown; names are given where it is no set, or are none, repeat
+            or are not in the set.
+    """
+    if names is None:
+        return VARIANT_SETS.get(problem) or (variant_by_name(problem),)
+    if problem not in VARIANT_SETS:
+        raise InputError(
+            f"variants are {', '.join(names)} for {problem}; accepted: none, only "
+            f"{', '.join(VARIANT_SETS)} have several"
+        )
+    known = {variant.name: variant for variant in VARIANT_SETS[problem]}
+    for name in names:
+        if name not in known:
+            raise InputError(f"variants has {name!r} for {problem}; {accepted_names(name, known)}")
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"variants are {list(names)}; accepted: at least one, each once")
+    return tuple(known[name] for name in names)
+
+
+def accepted_names(wrong: str, known: Collection[str]) -> str:
+    """The end of a message on a wrong name: what is accepted, and the likely one.
+
+    The names of variants are given by how they are made up, not one by one.
+    """
+    variants = [variant for variant in VARIANTS if variant.name in known]
+    names = [name for name in known if name not in {v.name for v in VARIANTS}]
+    if variants:
+        depots = "[md]" if any(v.several_depots for v in variants) else ""
+        mixed = "b|mb" if any(v.backhaul == "mb" for v in variants) else "b"
+        names.append(f"{depots}cvrp")
+        told = f"{', '.join(names)} or a variant of it, {depots}[o]vrp[{mixed}][l][tw]"
+    else:
+        told = ", ".join(names)
+    close = difflib.get_close_matches(wrong, known, n=1)
+    return f"accepted: {told}" + (f" (did you mean {close[0]}?)" if close else "")
 
 
 @dataclass(frozen=True)

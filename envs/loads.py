@@ -97,11 +97,16 @@ class BackhaulLoad(Resource):
     P <- max(P, U). P never exceeds the capacity. Where all deliveries come first (`Precedence`)
     that is the usual pair of counters, each within the capacity. Where no instance of a batch has
     pickups there is only P.
+
+    Args:
+        mixed: whether instances may have mixed backhauls; without, only beside `Precedence`.
     """
+
+    mixed: bool = True
 
     @property
     def attributes(self) -> frozenset[str]:
-        return frozenset({"a capacity", "mixed backhauls"})
+        return frozenset({"a capacity", *(("mixed backhauls",) if self.mixed else ())})
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -113,11 +118,11 @@ class BackhaulLoad(Resource):
 
     @property
     def node_feature_names(self) -> tuple[str, ...]:
-        return ("linehaul", "backhaul", "mixed_backhaul")
+        return ("linehaul", "backhaul", *self.depot_feature_names)
 
     @property
     def depot_feature_names(self) -> tuple[str, ...]:
-        return ("mixed_backhaul",)
+        return ("mixed_backhaul",) if self.mixed else ()
 
     @property
     def needs_arcs(self) -> bool:
@@ -160,9 +165,12 @@ class BackhaulLoad(Resource):
 
     def node_features(self, instance: Instance) -> Float[Tensor, "batch node feature"]:
         goods = torch.stack((instance.linehaul, instance.backhaul), 2)
+        shares = goods / instance.capacity.view(-1, 1, 1)
+        if not self.mixed:
+            return shares
         mixed = instance.mixed_backhaul & (instance.backhaul > 0).any(1)
         flag = depot_column(instance, mixed.to(goods.dtype))
-        return torch.cat((goods / instance.capacity.view(-1, 1, 1), flag), 2)
+        return torch.cat((shares, flag), 2)
 
 
 @final

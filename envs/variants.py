@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from nco.data.multi_task import VARIANTS, Variant
+from collections.abc import Mapping, Sequence
+
+from nco.data.multi_task import VARIANT_SETS, VARIANTS, Variant
+from nco.envs.environment import Environment
 from nco.envs.loads import BackhaulLoad, Load, Precedence
 from nco.envs.resources import Resource
 from nco.envs.travel import Distance, Time
 from nco.envs.tsp import TSP
 from nco.envs.vrp import VRP
 
-tsp = TSP()
-cvrp = VRP((Load(),))
-multi_task = VRP(
-    (BackhaulLoad(), Precedence(), Time(), Distance()), open_routes=True, several_depots=True
-)
-"""All variants, also mixed in one batch."""
 
+def compose(variants: Sequence[Variant]) -> VRP:
+    """The rules of these variants, also mixed in one batch, with what they need and no more.
 
-def compose(variant: Variant) -> VRP:
-    """The rules of a variant, with what it needs and no more."""
-    loads: dict[str, tuple[Resource, ...]] = {
-        "": (Load(),),
-        "b": (BackhaulLoad(), Precedence()),
-        "mb": (BackhaulLoad(),),
-    }
+    Sets that share an attribute see it under the same feature names.
+    """
+    backhauls = {v.backhaul for v in variants}
+    resources: tuple[tuple[Resource, bool], ...] = (
+        (Load(), backhauls == {""}),
+        (BackhaulLoad(mixed="mb" in backhauls), backhauls != {""}),
+        (Precedence(), "b" in backhauls),
+        (Time(), any(v.time_window for v in variants)),
+        (Distance(), any(v.distance_limit for v in variants)),
+    )
     return VRP(
-        (
-            *loads[variant.backhaul],
-            *((Time(),) if variant.time_window else ()),
-            *((Distance(),) if variant.distance_limit else ()),
-        ),
-        open_routes=variant.open_route,
-        several_depots=variant.several_depots,
+        tuple(resource for resource, needed in resources if needed),
+        open_routes=any(v.open_route for v in variants),
+        several_depots=any(v.several_depots for v in variants),
     )
 
 
-vrp_variants = {variant.name: compose(variant) for variant in VARIANTS}
+tsp = TSP()
+vrp_variants = {variant.name: compose([variant]) for variant in VARIANTS}
 """All 48 by name: cvrp, ovrp, vrpb, ... mdovrpmbltw."""
+cvrp = vrp_variants["cvrp"]
+multi_task = compose(VARIANTS)
+"""All variants, also mixed in one batch."""
+environments: Mapping[str, Environment] = {
+    "tsp": tsp,
+    **vrp_variants,
+    **{name: compose(variants) for name, variants in VARIANT_SETS.items()},
+}
+"""By the problem's name."""

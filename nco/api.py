@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
 
 import torch
 
 from nco.baselines.solver import Budget, Solver, require_seed
 from nco.data.errors import InputError
-from nco.data.generators import InstanceDistribution, ProblemName
 from nco.data.generators import generate as generate_with
 from nco.data.instance import Instance
 from nco.data.solution import Solution
@@ -23,34 +21,30 @@ def generate(
     batch: int = 1,
     seed: int = 0,
     distribution: str = "uniform",
+    variants: Sequence[str] | None = None,
 ) -> Instance:
     """A batch of fresh instances; the same arguments give the same instances.
 
     Args:
-        problem: its name in the literature, in lower case: ``tsp``, ``cvrp``, ...
+        problem: its name in the literature, in lower case: ``tsp``, ``cvrp``, ``mdovrpbltw``, ...,
+            or a mixed set of variants, ``mtvrp-16``, ``mtvrp-24``, ``mtvrp-48``.
         num_customers: without depots; for a TSP, all nodes.
         batch: how many instances.
         seed: of the generator.
         distribution: of the customers' places, see `nco.data.generators.generate`.
+        variants: of a mixed set, draw only these.
 
     Raises:
         InputError: a name is unknown or a number out of range.
     """
-    known = [name for part in get_args(InstanceDistribution) for name in get_args(part)]
     return generate_with(
-        _one_of("problem", problem, get_args(ProblemName)),
+        problem,
         num_customers=num_customers,
         batch=batch,
         generator=torch.Generator().manual_seed(require_seed(seed)),
-        distribution=_one_of("distribution", distribution, known),
+        distribution=distribution,
+        variants=variants,
     )
-
-
-def _one_of(name: str, value: str, accepted: Sequence[Any]) -> Any:
-    """The value, if it is accepted."""
-    if value not in accepted:
-        raise InputError(f"{name} is {value!r}; accepted: {', '.join(accepted)}")
-    return value
 
 
 def solver_by_name(

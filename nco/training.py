@@ -131,6 +131,7 @@ def validation_set(config: TrainConfig, store: Path) -> tuple[ValidationSet, str
         generator=torch.Generator().manual_seed(config.validation.seed),
         distribution=config.data.distribution,
         capacity=config.data.capacity,
+        variants=config.data.variants,
     )
     if config.validation.reference is None:
         return ValidationSet(instance, None), None
@@ -299,6 +300,7 @@ class ModelSaver(Callback):
             trained_on=TrainedOn(
                 num_customers=self.config.data.num_customers,
                 distribution=self.config.data.distribution,
+                variants=self.config.data.variants,
                 instances=pl_module.instances_seen,
                 hardware=", ".join(f"{k} {v}" for k, v in hardware().items()),
                 seconds=round(self.metrics.total_seconds(), 1),

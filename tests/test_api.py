@@ -34,7 +34,7 @@ def test_generate_repeats_by_seed() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"problem": "vrp"}, "problem is 'vrp'; accepted: tsp"),
+        ({"problem": "vrp"}, "problem is 'vrp'; accepted: tsp, atsp, mtvrp-16"),
         ({"distribution": "normal"}, "distribution is 'normal'; accepted: uniform"),
         ({"num_customers": 0}, "num_customers is 0"),
         ({"batch": 0}, "batch is 0"),

@@ -12,23 +12,28 @@ from scipy.sparse.csgraph import floyd_warshall
 from torch import Tensor
 
 from nco.data import distributions
+from nco.data.attributes import variant_names
 from nco.data.distributions import DistributionName, by_name
 from nco.data.errors import InputError
 from nco.data.generators import (
-    ProblemName,
+    PROBLEMS,
     atsp_instances,
     cvrp_capacity,
     cvrp_instances,
     generate,
 )
-from nco.data.instance import FIELDS, Instance, Rounding, distance_matrix, validate
+from nco.data.instance import FIELDS, Instance, Rounding, distance_matrix, is_customer, validate
 from nco.data.kool import CAPACITY, kool_instances
+from nco.data.multi_task import VARIANT_SETS, VARIANTS
 from nco.data.x_generator import CustomerPosition, DemandLaw, RouteLength, x_instances
 from nco.envs.checker import check_routes
+from nco.envs.variants import environments
 
 NAMES = get_args(DistributionName)
 REQUESTS = [("tsp", name) for name in NAMES] + [("atsp", "uniform")]
 REQUESTS += [("cvrp", name) for name in (*NAMES, "x")]
+REQUESTS += [(name, "uniform") for name in PROBLEMS if name not in ("tsp", "atsp", "cvrp")]
+REQUESTS += [("vrptw", "cluster"), ("mtvrp-48", "grid")]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -63,7 +68,7 @@ def test_generated_instances_are_valid_and_repeatable(problem, distribution) -> 
         validate(first)
         assert first.dtype == torch.float32
         assert first.batch_size == (7,)
-        assert first.num_nodes == num_customers + (problem == "cvrp")
+        assert is_customer(first).sum(1).tolist() == [num_customers] * 7
         assert same(first, again)
         assert not same(first, other)
 
@@ -503,7 +508,8 @@ def test_x_distances_agree_with_the_checker() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"problem": "vrp"}, "problem is 'vrp'; accepted: tsp, atsp, cvrp"),
+        ({"problem": "vrp"}, r"'vrp'; accepted: tsp, atsp, mtvrp-16, .*\[md\]\[o\]vrp\[b\|mb\]"),
+        ({"problem": "vrptv"}, "did you mean vrptw"),
         ({"distribution": "normal"}, "distribution is 'normal'; accepted: uniform, gaussian"),
         ({"num_customers": 0}, "num_customers is 0; accepted for cvrp: at least 1"),
         ({"problem": "tsp", "num_customers": 1}, "num_customers is 1; accepted for tsp"),
@@ -513,6 +519,13 @@ def test_x_distances_agree_with_the_checker() -> None:
         ({"distribution": "x", "capacity": 8}, "capacity is 8 for cvrp, distribution x"),
         ({"problem": "tsp", "distribution": "x"}, "distribution is 'x' for tsp"),
         ({"problem": "atsp", "distribution": "grid"}, "distribution is 'grid' for atsp"),
+        ({"problem": "vrptw", "distribution": "x"}, "distribution is 'x' for vrptw"),
+        ({"problem": "vrptw", "capacity": 8}, "capacity is 8; accepted: at least the largest"),
+        ({"variants": ["vrptw"]}, "variants are vrptw for cvrp; accepted: none, only mtvrp-16"),
+        ({"problem": "tsp", "variants": ["tsp"]}, "variants are tsp for tsp"),
+        ({"problem": "mtvrp-16", "variants": ["vrpmb"]}, "variants has 'vrpmb' for mtvrp-16"),
+        ({"problem": "mtvrp-16", "variants": []}, "at least one, each once"),
+        ({"problem": "mtvrp-16", "variants": ["ovrp", "ovrp"]}, "at least one, each once"),
         ({"distribution": "x", "num_customers": 10_001}, "accepted for X-type: 1 to 10000"),
     ],
 )
@@ -541,4 +554,32 @@ def test_x_refuses_unknown_names(wrong: dict) -> None:
 
 def test_every_problem_is_generated() -> None:
     """The requests above leave no problem out."""
-    assert {problem for problem, _ in REQUESTS} == set(get_args(ProblemName))
+    assert {problem for problem, _ in REQUESTS} == set(PROBLEMS)
+
+
+@pytest.mark.parametrize("problem", ["mtvrp-16", "mtvrp-24", "mtvrp-48"])
+def test_mixed_sets_draw_each_of_their_variants(problem: str) -> None:
+    """In a large batch all variants of the set come up and no others; the set's environment takes
+    it. A restriction leaves only what it names."""
+    batch = generate(problem, num_customers=30, batch=1000, generator=seeded())
+    assert set(variant_names(batch)) == {variant.name for variant in VARIANT_SETS[problem]}
+    environments[problem].require(batch)
+    two = generate(
+        problem, num_customers=30, batch=50, generator=seeded(), variants=["ovrpl", "vrptw"]
+    )
+    assert set(variant_names(two)) == {"ovrpl", "vrptw"}
+
+
+def test_a_variant_is_what_its_name_says() -> None:
+    """Instances of each name are told apart by their attributes alone, and have the given
+    capacity and customers' distribution."""
+    for name in (variant.name for variant in VARIANTS):
+        batch = generate(name, num_customers=30, batch=4, generator=seeded(), capacity=77)
+        assert variant_names(batch) == [name] * 4
+        assert batch.capacity.tolist() == [77.0] * 4
+    clustered = generate(
+        "vrptw", num_customers=100, batch=50, generator=seeded(), distribution="cluster"
+    )
+    assert clustered.coords is not None
+    uniform = distributions.uniform(50, 100, seeded(1))
+    assert nearest(clustered.coords[:, 1:]).mean() < 0.9 * nearest(uniform).mean()

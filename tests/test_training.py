@@ -345,7 +345,7 @@ def test_what_a_run_cannot_do_is_refused(tmp_path: Path) -> None:
         ({"algorithm": {"type": "pomo", "num_starts": 1}}, "num_starts"),
         ({"policy": POLICIES["pomo"] | {"dim": 30}}, "multiple of num_heads"),
         ({"problem": "tsp", "data": {"num_customers": 8, "capacity": 3}}, "capacity"),
-        ({"problem": "tsp", "data": {"num_customers": [1, 8]}}, "too few for a tsp"),
+        ({"problem": "tsp", "data": {"num_customers": [1, 8]}}, "data.num_customers is 1; "),
     ):
         with pytest.raises(InputError, match=message):
             config(tmp_path, **changes)
