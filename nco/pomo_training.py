@@ -11,24 +11,31 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nco.algorithm import Algorithm
+from nco.algorithm import Algorithm, ValidationSet
 from nco.data.instance import Instance
 from nco.models.policy import Encoding
+from nco.reward_normalisation import VariantMeans
 from nco.rollout import Trajectory, rollout
 from nco.strategies import Sampling
-from nco.train_config import SharedBaselineConfig
+from nco.train_config import SharedBaselineConfig, TrainConfig
 
 
 @final
 class SharedBaseline(Algorithm):
     """REINFORCE with several trajectories of each instance and their mean as the baseline."""
 
+    def __init__(self, config: TrainConfig, validation: ValidationSet) -> None:
+        super().__init__(config, validation)
+        settings = config.algorithm
+        assert isinstance(settings, SharedBaselineConfig)
+        self.num_starts = settings.num_starts
+        norm = settings.reward_norm
+        self.variant_means = None if norm is None else VariantMeans(norm.alpha)
+
     def rollout(
         self, instance: Instance, generator: torch.Generator
     ) -> tuple[Trajectory, Encoding]:
-        settings = self.config.algorithm
-        assert isinstance(settings, SharedBaselineConfig)
-        count = settings.num_starts or self.env.num_starts(instance)
+        count = self.num_starts or self.env.num_starts(instance)
         encoding = self.policy.encode(instance, generator)
         trajectory = rollout(
             self.env,
@@ -46,7 +53,12 @@ class SharedBaseline(Algorithm):
     def advantage(
         self, instance: Instance, trajectory: Trajectory
     ) -> Float[Tensor, "batch trajectory"]:
-        return trajectory.costs.mean(1, keepdim=True) - trajectory.costs
+        costs = trajectory.costs
+        advantage = costs.mean(1, keepdim=True) - costs
+        if self.variant_means is None:
+            return advantage
+        self.variant_means.update(instance, costs)
+        return self.variant_means.divide(instance, advantage)
 
     def extra_loss(self, instance: Instance, trajectory: Trajectory) -> Tensor | None:
         return None

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -20,21 +19,10 @@ from pydantic import (
 
 from nco.data.errors import InputError
 from nco.data.generators import InstanceDistribution, refuse_misfits
-from nco.data.multi_task import accepted_names
-from nco.envs.variants import environments
 from nco.policy_config import PolicyConfig
+from nco.problem_names import Problem
 from nco.solver_config import Seed, SolverConfig
 from nco.strict import Strict
-
-
-def _known(problem: str) -> str:
-    if problem not in environments:
-        raise ValueError(accepted_names(problem, environments.keys()))
-    return problem
-
-
-Problem = Annotated[str, AfterValidator(_known)]
-"""One that there is an environment for."""
 
 
 class DataConfig(Strict):
@@ -55,12 +43,22 @@ class DataConfig(Strict):
         return self
 
 
+class RewardNormConfig(Strict):
+    """Each variant's advantages are divided by an exponential moving average of its mean cost."""
+
+    type: Literal["ema"]
+    alpha: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """The weight of the newest batch."""
+
+
 class SharedBaselineConfig(Strict):
     """POMO's: the mean over an instance's own trajectories."""
 
     type: Literal["pomo"]
     num_starts: PositiveInt | None = None
     """Trajectories of each instance; by default one from every start."""
+    reward_norm: RewardNormConfig | None = None
+    """For mixed problems, whose variants differ in what they cost."""
 
     @model_validator(mode="after")
     def _several(self) -> SharedBaselineConfig:

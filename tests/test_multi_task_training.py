@@ -1,0 +1,148 @@
+"""Training on mixed problems: reward normalisation, adapter layers, validation per variant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nco.algorithm import ValidationSet
+from nco.config_files import parse
+from nco.data.attributes import variant_index, variant_names
+from nco.data.generators import generate
+from nco.data.instance import Instance
+from nco.model_files import load_model
+from nco.reward_normalisation import VariantMeans
+from nco.rollout import Trajectory
+from nco.train_config import TrainConfig
+from nco.training import build_algorithm, train
+
+TINY = {"dim": 16, "num_heads": 2, "num_layers": 1, "hidden": 16}
+LOOP = {"batches_per_epoch": 3, "batch_size": 12, "accelerator": "cpu"}
+EMA = {"type": "pomo", "num_starts": 4, "reward_norm": {"type": "ema", "alpha": 0.25}}
+
+
+def config(folder: Path, **changes: Any) -> TrainConfig:
+    """A run of a second on all variants of one depot; sections in ``changes`` replace those
+    here."""
+    values: dict[str, Any] = {
+        "name": "test",
+        "problem": "mtvrp-16",
+        "data": {"num_customers": 6},
+        "policy": {"type": "routefinder", **TINY},
+        "algorithm": EMA,
+        "optimizer": {"lr": 1e-3},
+        "training": {"epochs": 2, **LOOP},
+        "validation": {"num_instances": 8},
+        "output": str(folder),
+    }
+    return parse(TrainConfig, values | changes, "test")
+
+
+def mixed(problem: str, *variants: str, batch: int = 64, seed: int = 0) -> Instance:
+    """Instances of six customers, of the variants named only."""
+    return generate(
+        problem,
+        num_customers=6,
+        batch=batch,
+        generator=torch.Generator().manual_seed(seed),
+        variants=variants or None,
+    )
+
+
+def index_of(variant: str) -> int:
+    """The cell of a variant."""
+    instance = mixed("mtvrp-48", variant, batch=1)
+    return int(variant_index(instance))
+
+
+def test_running_means_by_hand() -> None:
+    """First a variant's mean itself, then 0.75 of the old and 0.25 of the new; one that is absent
+    keeps what it has, and one that was never seen has none."""
+    means = VariantMeans(0.25)
+    instance = mixed("mtvrp-48", "cvrp", "mdovrpltw", batch=8)
+    long = torch.tensor([name == "mdovrpltw" for name in variant_names(instance)])
+    assert 0 < int(long.sum()) < 8
+    # the mean over trajectories is 4 or 20, and over instances too
+    costs = torch.where(long, 20.0, 4.0).unsqueeze(1) + torch.tensor([[-1.0, 0.0, 1.0]])
+    means.update(instance, costs)
+    first, second = index_of("cvrp"), index_of("mdovrpltw")
+    assert first != second
+    expected = torch.zeros(64)
+    expected[first], expected[second] = 4, 20
+    assert torch.equal(means.mean, expected)
+    means.update(mixed("mtvrp-48", "cvrp", batch=2), torch.tensor([[6.0], [10.0]]))
+    expected[first] = 0.75 * 4 + 0.25 * 8
+    assert torch.equal(means.mean, expected)
+    # 8 of every 100 above or below the mean weigh the same in both
+    advantage = 0.08 * torch.where(long, 20.0, 5.0).unsqueeze(1)
+    torch.testing.assert_close(means.divide(instance, advantage), torch.full((8, 1), 0.08))
+
+
+def test_a_variant_whose_costs_are_all_zero_divides_to_zero() -> None:
+    """All customers at the depot: no advantage, and no NaN."""
+    means = VariantMeans(0.25)
+    instance = mixed("mtvrp-16", "cvrp", batch=2)
+    means.update(instance, torch.zeros(2, 3))
+    assert torch.equal(means.divide(instance, torch.zeros(2, 3)), torch.zeros(2, 3))
+
+
+def test_processes_share_one_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums over the halves of a batch, added up between processes, give the mean of the batch."""
+    instance, costs = mixed("mtvrp-48"), torch.rand(64, 3)
+    whole, half = VariantMeans(0.25), VariantMeans(0.25)
+    whole.update(instance, costs)
+    sent: list[torch.Tensor] = []
+
+    def add_up(sums: torch.Tensor) -> None:
+        sent.append(sums.clone())
+        sums += sum(sent[:-1])
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", add_up)
+    VariantMeans(0.25).update(instance[:20], costs[:20])
+    half.update(instance[20:], costs[20:])
+    torch.testing.assert_close(half.mean, whole.mean)
+
+
+@pytest.mark.parametrize("problem", ["tsp", "cvrp"])
+def test_single_variants_have_one_cell(problem: str) -> None:
+    """The mean of a problem of one variant is that of the batch."""
+    means = VariantMeans(0.25)
+    instance = generate(
+        problem, num_customers=5, batch=2, generator=torch.Generator().manual_seed(0)
+    )
+    means.update(instance, torch.tensor([[2.0, 4.0], [4.0, 6.0]]))
+    assert means.mean.nonzero().flatten().tolist() == [0]
+    assert float(means.mean[0]) == 4
+
+
+def test_advantages_are_those_of_scaled_problems(tmp_path: Path) -> None:
+    """A variant whose costs are a hundred times another's gets the same advantages."""
+    module = build_algorithm(
+        config(tmp_path, problem="mtvrp-48"), ValidationSet(mixed("mtvrp-48"), None)
+    )
+    both = mixed("mtvrp-48", "cvrp", "mdvrptw", batch=16)
+    times = torch.tensor([100.0 if name == "mdvrptw" else 1.0 for name in variant_names(both)])
+    row = torch.tensor([[3.0, 4.0, 5.0]])
+    actions = torch.zeros(16, 3, 1, dtype=torch.long)
+    trajectory = Trajectory(actions, row * times.unsqueeze(1), num_forced=0, decisions=None)
+    advantage = module.advantage(both, trajectory)
+    torch.testing.assert_close(advantage, torch.tensor([[0.25, 0, -0.25]]).expand(16, 3))
+
+
+def test_a_resumed_run_goes_on_with_its_running_means(tmp_path: Path) -> None:
+    """Stopped after one of two epochs and resumed: same weights to the bit. Without normalisation
+    they differ, so the means matter."""
+    whole = train(config(tmp_path / "a"), progress=False)
+    part = train(config(tmp_path / "b", training={"epochs": 1, **LOOP}), progress=False)
+    train(config(tmp_path / "b"), resume=part, progress=False)
+    plain = train(config(tmp_path / "c", algorithm={"type": "pomo", "num_starts": 4}),
+                  progress=False)  # fmt: skip
+    expected = load_model(whole / "model")[0].state_dict()
+    for name, value in load_model(part / "model")[0].state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    other = load_model(plain / "model")[0].state_dict()
+    assert any(not torch.equal(value, other[name]) for name, value in expected.items())
