@@ -17,8 +17,36 @@ from nco.data.multi_task import ROUTEFINDER, Variant, multi_task_capacity
 
 VALIDATION_SEED = 4321
 TEST_SEED = 1234
-_FILE_SIZE = {False: 1000, True: 128}
-"""Instances of a published validation file, by whether it has several depots."""
+SETS = {VALIDATION_SEED: "validation", TEST_SEED: "test"}
+"""What the published sets are for, by their seeds."""
+
+
+def published_size(variant: Variant, seed: int) -> int:
+    """Instances of a published set: 1000, but 128 for validation with several depots."""
+    return 128 if variant.several_depots and seed == VALIDATION_SEED else 1000
+
+
+def routefinder_set(
+    variant: Variant, num_customers: int, num_instances: int, seed: int
+) -> Instance:
+    """The first instances of a published set.
+
+    Args:
+        seed: 4321 for validation, 1234 for test.
+
+    Raises:
+        InputError: another seed, or a number of instances that the set does not have.
+    """
+    if seed not in SETS:
+        known = ", ".join(f"{key} ({name})" for key, name in SETS.items())
+        raise InputError(f"seed is {seed}; accepted for RouteFinder's sets: {known}")
+    size = published_size(variant, seed)
+    if not 1 <= num_instances <= size:
+        raise InputError(
+            f"num_instances is {num_instances}; accepted for RouteFinder's {SETS[seed]} set of "
+            f"{variant.name}: 1 to {size}"
+        )
+    return routefinder_instances(variant, num_customers, seed=seed)[:num_instances]
 
 
 def routefinder_instances(
@@ -32,12 +60,12 @@ def routefinder_instances(
 
     Args:
         num_instances: of the whole set, as every draw is made for all of it at once; by default
-            that of the validation files, 1000 with one depot and 128 with three.
+            as `published_size` says.
 
     Raises:
         InputError: a count is below 1.
     """
-    b = _FILE_SIZE[variant.several_depots] if num_instances is None else num_instances
+    b = published_size(variant, seed) if num_instances is None else num_instances
     n = num_customers
     if b < 1 or n < 1:
         raise InputError(f"{b} instances of {n} customers; accepted: at least 1 of each")

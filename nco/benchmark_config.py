@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from nco.baselines.solver import Budget
+from nco.data.multi_task import variants_of
+from nco.problem_names import GeneratedProblem
 from nco.solver_config import Seed, SolverConfig
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
@@ -44,19 +54,50 @@ FileReference = Annotated[
 ]
 
 
-class GeneratedSuite(_Strict):
-    """Fresh instances from a seed."""
+class _Drawn(_Strict):
+    """Instances that are drawn from a seed."""
 
-    type: Literal["generated"]
-    name: Name
-    problem: str
     num_customers: PositiveInt
     num_instances: PositiveInt
     distribution: str = "uniform"
-    protocol: Literal["default", "kool"] = "default"
-    """``kool``: the published test sets of Kool et al. 2019 (seed 1234)."""
+    protocol: Literal["default", "kool", "routefinder"] = "default"
+    """The first instances of published sets: ``kool``, those of Kool et al. 2019 (seed 1234);
+    ``routefinder``, those of Berto et al. 2024 (seed 1234 for test, 4321 for validation)."""
     seed: Seed = 1234
     reference: SolverReference | None = None
+
+
+class GeneratedSuite(_Drawn):
+    """Fresh instances of one problem."""
+
+    type: Literal["generated"]
+    name: Name
+    problem: GeneratedProblem
+
+
+class VariantsSuite(_Drawn):
+    """A suite for each variant of a mixed set, called after this one and the variant."""
+
+    type: Literal["variants"]
+    name: Annotated[Name, Field(max_length=45)]
+    problem: GeneratedProblem
+    variants: tuple[str, ...] | None = None
+    """Only these of the set; by default all of it."""
+
+    @model_validator(mode="after")
+    def _in_the_set(self) -> VariantsSuite:
+        variants_of(self.problem, self.variants)
+        return self
+
+    def suites(self) -> list[GeneratedSuite]:
+        """One for each variant."""
+        shared = {name: getattr(self, name) for name in _Drawn.model_fields}
+        return [
+            GeneratedSuite(
+                type="generated", name=f"{self.name}-{one.name}", problem=one.name, **shared
+            )
+            for one in variants_of(self.problem, self.variants)
+        ]
 
 
 class FileSuite(_Strict):
@@ -71,7 +112,8 @@ class FileSuite(_Strict):
     reference: FileReference | None = None
 
 
-SuiteConfig = Annotated[GeneratedSuite | FileSuite, Field(discriminator="type")]
+SingleSuite = GeneratedSuite | FileSuite
+SuiteConfig = Annotated[GeneratedSuite | VariantsSuite | FileSuite, Field(discriminator="type")]
 
 
 class BudgetConfig(_Strict):
@@ -116,7 +158,7 @@ class SolverEntry(_Strict):
     budget: BudgetConfig = BudgetConfig()
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     suites: tuple[Name, ...] | None = None
-    """Run on these suites only; None is all."""
+    """Run on these suites only, where one of variants stands for all that it makes; None is all."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
     """Solve each suite in batches of this many as well, to measure throughput; None is not."""
     timeout: PositiveFloat | None = None
@@ -152,13 +194,25 @@ class BenchmarkConfig(_Strict):
         """The solver of this display name."""
         return next(e for e in self.solvers if e.name == name)
 
+    def single_suites(self) -> list[SingleSuite]:
+        """What runs: the suites, with one for each variant in the place of those of variants."""
+        return [one for suite in self.suites for one in _singles(suite)]
+
+    def suite(self, name: str) -> SingleSuite:
+        """The one of `single_suites` of this name."""
+        return next(s for s in self.single_suites() if s.name == name)
+
     def entries(self, suite: str) -> list[SolverEntry]:
-        """The solvers that run on a suite, in the order given."""
-        return [e for e in self.solvers if e.suites is None or suite in e.suites]
+        """The solvers that run on one of `single_suites`, in the order given."""
+        names = {suite}
+        names |= {s.name for s in self.suites for one in _singles(s) if one.name == suite}
+        return [e for e in self.solvers if e.suites is None or names & set(e.suites)]
 
     @model_validator(mode="after")
     def _names_fit(self) -> BenchmarkConfig:
-        suites = [s.name for s in self.suites]
+        # a suite of variants and those that it makes have different names
+        suites = [s.name for s in self.suites if isinstance(s, VariantsSuite)]
+        suites += [s.name for s in self.single_suites()]
         solvers = [s.name for s in self.solvers]
         for kind, names in (("suites", suites), ("solvers", solvers)):
             if len({n.lower() for n in names}) < len(names):
@@ -170,11 +224,11 @@ class BenchmarkConfig(_Strict):
                         f"solver {entry.name!r} names suite {suite!r}; accepted: "
                         f"{', '.join(suites)}"
                     )
-        for suite in self.suites:
+        for suite in self.single_suites():
             self._check_reference(suite)
         return self
 
-    def _check_reference(self, suite: GeneratedSuite | FileSuite) -> None:
+    def _check_reference(self, suite: SingleSuite) -> None:
         if not isinstance(suite.reference, SolverReference):
             return
         accepted = [e.name for e in self.entries(suite.name)]
@@ -183,3 +237,8 @@ class BenchmarkConfig(_Strict):
                 f"reference of suite {suite.name!r} is solver {suite.reference.solver!r}; "
                 f"accepted: a solver that runs on it, {', '.join(accepted)}"
             )
+
+
+def _singles(suite: SingleSuite | VariantsSuite) -> Sequence[SingleSuite]:
+    """What a suite of the file stands for."""
+    return suite.suites() if isinstance(suite, VariantsSuite) else [suite]

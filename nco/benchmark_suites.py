@@ -21,6 +21,8 @@ from nco.data.errors import InputError, shortened
 from nco.data.files import read
 from nco.data.instance import Instance
 from nco.data.kool import KoolProblem, kool_instances
+from nco.data.multi_task import VARIANTS, accepted_names, variant_by_name
+from nco.data.routefinder import SETS, routefinder_set
 from nco.data.solution_files import read_sol
 from nco.data.text_file import read_text
 from nco.envs.checker import check_routes
@@ -35,7 +37,7 @@ def new_instances(config: BenchmarkConfig) -> list[NewInstance]:
             asked of it, or there is no instance at all.
     """
     found = []
-    for suite in config.suites:
+    for suite in config.single_suites():
         found += _generated(suite) if isinstance(suite, GeneratedSuite) else _from_files(suite)
     if not found:
         raise InputError(f"benchmark {config.name!r} has no instance; accepted: at least one")
@@ -44,12 +46,18 @@ def new_instances(config: BenchmarkConfig) -> list[NewInstance]:
 
 def _generated(suite: GeneratedSuite) -> list[NewInstance]:
     size, count = suite.num_customers, suite.num_instances
-    if suite.protocol == "kool":
-        batch = _kool(suite)
-        source = f"published test set of Kool et al. 2019, {suite.problem}{size}, seed {suite.seed}"
-    else:
-        batch = generate(suite.problem, size, count, suite.seed, suite.distribution)
-        source = f"generated, {suite.problem}{size} {suite.distribution}, seed {suite.seed}"
+    match suite.protocol:
+        case "default":
+            batch = generate(suite.problem, size, count, suite.seed, suite.distribution)
+            source = f"generated, {suite.problem}{size} {suite.distribution}, seed {suite.seed}"
+        case "kool":
+            batch = _kool(suite)
+            source = (
+                f"published test set of Kool et al. 2019, {suite.problem}{size}, seed {suite.seed}"
+            )
+        case "routefinder":
+            batch = _routefinder(suite)
+            source = f"RouteFinder's published {SETS[suite.seed]} set, {suite.problem}{size}"
     digits = len(str(count - 1))
     return [
         NewInstance(suite.name, f"{index:0{digits}d}", one, f"{source}, instance {index}", None)
@@ -65,6 +73,17 @@ def _kool(suite: GeneratedSuite) -> Instance:
             f"kool; accepted: {', '.join(get_args(KoolProblem))}, uniform"
         )
     return kool_instances(problem, suite.num_customers, suite.num_instances, suite.seed)
+
+
+def _routefinder(suite: GeneratedSuite) -> Instance:
+    names = [variant.name for variant in VARIANTS]
+    if suite.problem not in names or suite.distribution != "uniform":
+        raise InputError(
+            f"suite {suite.name!r} asks for {suite.problem} {suite.distribution} by the protocol "
+            f"routefinder; {accepted_names(suite.problem, names)}, uniform"
+        )
+    variant = variant_by_name(suite.problem)
+    return routefinder_set(variant, suite.num_customers, suite.num_instances, suite.seed)
 
 
 def _from_files(suite: FileSuite) -> list[NewInstance]:

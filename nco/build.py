@@ -28,7 +28,7 @@ from nco.policy_config import (
     SharedSigmoidConfig,
     SoftMergingConfig,
 )
-from nco.train_config import Problem
+from nco.problem_names import Problem
 
 
 def build_env(problem: Problem) -> Environment:

@@ -17,8 +17,8 @@ from nco.config_errors import describe_errors
 from nco.data.errors import InputError
 from nco.models.policy import Policy
 from nco.policy_config import PolicyConfig
+from nco.problem_names import Problem
 from nco.strict import Strict
-from nco.train_config import Problem
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"

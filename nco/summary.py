@@ -91,9 +91,7 @@ class SuiteSummary:
 
     def is_reference(self, row: Row) -> bool:
         """True where a row's only seed is itself what gaps are relative to."""
-        reference = next(
-            s for s in self.store.header.config.suites if s.name == self.name
-        ).reference
+        reference = self.store.header.config.suite(self.name).reference
         return (
             isinstance(reference, SolverReference)
             and reference.solver == row.entry.name
@@ -200,7 +198,7 @@ def _references(
     store: Store, suite: str, by_solver: dict[str, list[Record]]
 ) -> tuple[dict[str, float], str | None]:
     """The cost that gaps are relative to, for each instance that has one, and what it is."""
-    config = next(s for s in store.header.config.suites if s.name == suite)
+    config = store.header.config.suite(suite)
     rounding = _rounding(store, suite)
     if isinstance(config.reference, SolverReference):
         entry = store.header.config.entry(config.reference.solver)
@@ -230,7 +228,7 @@ def _rounding(store: Store, suite: str) -> str:
 
 def _compared_to(store: Store, suite: str, costs: dict[str, dict[str, float]]) -> str | None:
     """The reference where it is a solver; else the solver of lowest mean among the most solved."""
-    config = next(s for s in store.header.config.suites if s.name == suite)
+    config = store.header.config.suite(suite)
     if isinstance(config.reference, SolverReference):
         return config.reference.solver
     ran = {name: found for name, found in costs.items() if found}

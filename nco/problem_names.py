@@ -1,0 +1,27 @@
+"""Problems as a configuration names them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from nco.data.generators import PROBLEMS
+from nco.data.multi_task import accepted_names
+from nco.envs.variants import environments
+
+
+def _among(known: Collection[str]) -> AfterValidator:
+    def refuse_others(problem: str) -> str:
+        if problem not in known:
+            raise ValueError(accepted_names(problem, known))
+        return problem
+
+    return AfterValidator(refuse_others)
+
+
+Problem = Annotated[str, _among(environments)]
+"""One that there is an environment for."""
+GeneratedProblem = Annotated[str, _among(PROBLEMS)]
+"""One that there is a generator for."""
