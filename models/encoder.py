@@ -235,7 +235,8 @@ class Encoder(nn.Module):
         # a batch without padding needs no mask, and attention is faster without
         valid = None if bool(features.valid.all()) else features.valid
         conditions = Conditions(valid, features.attributes, generator)
-        x = self.embedding(features)
+        # under mixed precision what layers add is rounded, not the sum of it
+        x = self.embedding(features).float()
         usage: Usage = {}
         for index, layer in enumerate(self.layers):
             x, used = layer(x, conditions)

@@ -1,0 +1,61 @@
+"""Small policies of every kind, for tests."""
+
+from __future__ import annotations
+
+import torch
+
+from nco.build import build_policy
+from nco.envs.environment import Environment
+from nco.models.policy import Policy
+from nco.policy_config import (
+    AttributeGateConfig,
+    ExpertsConfig,
+    HierarchicalConfig,
+    NoisyTopKConfig,
+    PolicyConfig,
+    POMOConfig,
+    RouteFinderConfig,
+    SharedSigmoidConfig,
+    SoftMergingConfig,
+)
+
+GATES: dict[str, ExpertsConfig] = {
+    "noisy-top-k": NoisyTopKConfig(type="noisy-top-k", num_experts=3, active=2, balance=0.5),
+    "hierarchical": HierarchicalConfig(type="hierarchical", num_experts=3, active=2, balance=0.5),
+    "shared-sigmoid": SharedSigmoidConfig(type="shared-sigmoid", routed=4, rate=0.01),
+    "soft-merging": SoftMergingConfig(type="soft-merging", num_experts=3),
+    "attribute": AttributeGateConfig(type="attribute", num_experts=3),
+}
+
+
+def _pomo(experts: ExpertsConfig | None) -> POMOConfig:
+    return POMOConfig(
+        type="pomo", dim=16, num_heads=2, num_layers=2, hidden=24,
+        experts=experts, decoder_experts=experts,
+    )  # fmt: skip
+
+
+def _routefinder(**options: object) -> RouteFinderConfig:
+    sizes = {"type": "routefinder", "dim": 16, "num_heads": 2, "num_layers": 2, "hidden": 24}
+    return RouteFinderConfig.model_validate({**sizes, **options})
+
+
+POLICIES: dict[str, PolicyConfig] = {
+    "pomo": _pomo(None),
+    **{f"pomo {name}": _pomo(gate) for name, gate in GATES.items()},
+    "routefinder": _routefinder(),
+    **{f"routefinder {name}": _routefinder(experts=gate) for name, gate in GATES.items()},
+    "routefinder film": _routefinder(film=True),
+    "routefinder reld": _routefinder(decoder="reld"),
+}
+
+
+def small_policy(name: str, env: Environment, seed: int = 0) -> Policy:
+    """A policy in eval mode whose parameters are all drawn, also those that start at zero."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        policy = build_policy(POLICIES[name], env)
+        for parameter in policy.parameters():
+            if not bool(parameter.any()):
+                torch.nn.init.uniform_(parameter, -0.3, 0.3)
+    return policy.eval()
