@@ -14,8 +14,8 @@ from nco.data.instance import Instance
 from nco.data.multi_task import Tightness, Variant, multi_task_instances
 from nco.envs.checker import check_routes
 
-TIGHT = Tightness(capacity=12, backhaul_share=0.4, num_depots=2)
-"""So that five customers need several routes, and some of them pickups."""
+TIGHT = Tightness(capacity=20, backhaul_share=0.4, longest_limit=1.7, num_depots=2)
+"""So that five customers need several routes, some of them pickups, and limits bind."""
 
 
 def small(variant: Variant, num_customers: int, batch: int, seed: int) -> Instance:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import os
+
 import pytest
 import torch
 
@@ -19,17 +23,21 @@ from nco.envs.vrp import VRP
 from tests.multi_task import TIGHT, best_route_sets_cost, small
 from tests.small import random_rollout
 
+THOROUGH = "NCO_THOROUGH" in os.environ
+"""Ten times as many rollouts of each variant, 1,000, and brute force with six customers: minutes.
+NCO_THOROUGH=1 pytest tests/test_variants.py"""
+
 BY_NAME = pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
 
 
 def assert_checker_agrees(env: Environment, batch: Instance, actions: torch.Tensor) -> None:
     """Every trajectory is feasible for the checker, and costs what it says."""
-    costs = env.cost(batch, actions)
-    for i, one in enumerate(unbatch(batch)):
-        for s in range(actions.shape[1]):
-            report = check_routes(one, *routes_from_actions(one, actions[i, s]))
-            assert report.feasible, report.violations
-            assert float(costs[i, s]) == pytest.approx(report.cost, rel=1e-5)
+    costs = env.cost(batch, actions).double()
+    for one, taken, found in zip(unbatch(batch), actions, costs, strict=True):
+        reports = [check_routes(one, *routes_from_actions(one, path)) for path in taken]
+        assert [v for report in reports for v in report.violations] == []
+        expected = torch.tensor([report.cost for report in reports], dtype=torch.float64)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
 
 
 def reachable_best(env: Environment, instance: Instance) -> float:
@@ -70,13 +78,15 @@ def test_every_combination_has_one_name() -> None:
 
 @BY_NAME
 def test_random_rollouts_are_feasible(variant: Variant) -> None:
-    """Whatever the variant's mask allows, the checker accepts; no trajectory gets stuck."""
+    """Whatever the variant's mask allows, the checker accepts; no trajectory gets stuck. In small,
+    tight instances and in some of the published distribution."""
     env = vrp_variants[variant.name]
     batch = multi_task_instances(4, 20, torch.Generator().manual_seed(1), [variant])
-    tight = small(variant, 7, 4, seed=2)
-    for instance in (batch, tight):
+    tight = small(variant, 7, 20 if THOROUGH else 5, seed=2)
+    for instance, trajectories in ((batch, 3), (tight, 50 if THOROUGH else 20)):
         env.require(instance)
-        assert_checker_agrees(env, instance, random_rollout(env, instance, 3, seed=3))
+        actions = random_rollout(env, instance, trajectories, seed=3)
+        assert_checker_agrees(env, instance, actions)
 
 
 def test_random_rollouts_of_mixed_batches_are_feasible() -> None:
@@ -145,31 +155,48 @@ def serves(one: Instance, depot: int, customer: int) -> bool:
     return all("is not visited" in violation for violation in violations)
 
 
-BRUTE_FORCED = [
-    *("cvrp", "ovrp", "vrpb", "vrpl", "vrptw", "vrpmb", "ovrpb", "vrpltw", "vrpbl", "vrpmbtw"),
-    *("ovrpmbl", "vrpbltw", "ovrpmbltw", "mdcvrp", "mdovrp", "mdvrpb", "mdvrpmbl", "mdvrpltw"),
-    *("mdovrpbtw", "mdovrpmbltw"),
-]
+@functools.cache
+def optimum(variant: Variant) -> tuple[Instance, float]:
+    """A small instance of the variant, and the best of its own environment's trajectories."""
+    one = small(variant, 6 if THOROUGH else 5, 1, seed=11)
+    return one, reachable_best(vrp_variants[variant.name], one)
 
 
-@pytest.mark.parametrize("name", BRUTE_FORCED)
-def test_the_optimum_is_reachable(name: str) -> None:
+@BY_NAME
+def test_the_optimum_is_reachable(variant: Variant) -> None:
     """The best of all allowed trajectories is the best of all route sets that the checker
     accepts, in the variant's own environment and in the full one."""
-    variant = variant_by_name(name)
-    size = 4 if variant.several_depots else 5
-    for one in unbatch(small(variant, size, 2, seed=11)):
-        expected = best_route_sets_cost(one)
-        assert reachable_best(vrp_variants[name], one) == pytest.approx(expected, rel=1e-5)
-        assert reachable_best(multi_task, one) == pytest.approx(expected, rel=1e-5)
+    one, found = optimum(variant)
+    expected = best_route_sets_cost(one)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert reachable_best(multi_task, one) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["vrptw", "vrpmb"])
 def test_the_optimum_is_reachable_with_six_customers(name: str) -> None:
     """The same, with more to choose from."""
-    (one,) = unbatch(small(variant_by_name(name), 6, 1, seed=12))
+    one = small(variant_by_name(name), 6, 1, seed=12)
     expected = best_route_sets_cost(one)
     assert reachable_best(vrp_variants[name], one) == pytest.approx(expected, rel=1e-5)
+
+
+def test_every_attribute_changes_an_optimum() -> None:
+    """The instances of the brute force are tight: another attribute, on the same numbers drawn,
+    gives another optimum, so none of these tests would pass with a constraint forgotten."""
+    best = {variant: optimum(variant)[1] for variant in VARIANTS}
+    for change in (
+        {"backhaul": "b"},
+        {"backhaul": "mb"},
+        {"distance_limit": True},
+        {"time_window": True},
+        {"open_route": True},
+    ):
+        changed = [
+            abs(best[dataclasses.replace(variant, **change)] - best[variant]) > 1e-4
+            for variant in VARIANTS
+            if variant.backhaul != change.get("backhaul")
+        ]
+        assert any(changed), change
 
 
 def test_the_optimum_is_reachable_on_matrices() -> None:
@@ -214,12 +241,15 @@ def test_the_full_environment_allows_what_the_variants_own_does(variant: Variant
     assert bool(mine.values.isfinite().all())
 
 
-def test_neutral_resources_do_nothing() -> None:
-    """A batch without windows, limits and backhauls keeps no value for them, nor a matrix."""
-    state = multi_task.reset(small(variant_by_name("cvrp"), 6, 3, seed=0), 2)
-    assert [len(values) for values in state.used] == [1, 0, 0, 0]
-    assert [tables is not None for tables in state.problem.tables] == [True, False, False, False]
-    assert state.problem.depots is None
+@BY_NAME
+def test_neutral_resources_do_nothing(variant: Variant) -> None:
+    """A batch without windows, limits, backhauls or several depots keeps no value for them."""
+    state = multi_task.reset(small(variant, 6, 3, seed=0), 2)
+    classical, pickups = variant.backhaul == "b", bool(variant.backhaul)
+    expected = [1 + pickups, int(classical), int(variant.time_window), int(variant.distance_limit)]
+    assert [len(values) for values in state.used] == expected
+    assert [tables is not None for tables in state.problem.tables] == [n > 0 for n in expected]
+    assert (state.problem.depots is not None) == variant.several_depots
 
 
 @pytest.mark.parametrize("name", ["vrpbltw", "mdovrpmbltw"])
