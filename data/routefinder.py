@@ -19,6 +19,8 @@ VALIDATION_SEED = 4321
 TEST_SEED = 1234
 SETS = {VALIDATION_SEED: "validation", TEST_SEED: "test"}
 """What the published sets are for, by their seeds."""
+SIZES = (50, 100)
+"""Customers for which every variant has published sets."""
 
 
 def published_size(variant: Variant, seed: int) -> int:
@@ -35,11 +37,16 @@ def routefinder_set(
         seed: 4321 for validation, 1234 for test.
 
     Raises:
-        InputError: another seed, or a number of instances that the set does not have.
+        InputError: another seed or size, or a number of instances that the set does not have.
     """
     if seed not in SETS:
         known = ", ".join(f"{key} ({name})" for key, name in SETS.items())
         raise InputError(f"seed is {seed}; accepted for RouteFinder's sets: {known}")
+    if num_customers not in SIZES:
+        raise InputError(
+            f"num_customers is {num_customers}; accepted for RouteFinder's sets: "
+            f"{', '.join(map(str, SIZES))}"
+        )
     size = published_size(variant, seed)
     if not 1 <= num_instances <= size:
         raise InputError(

@@ -222,7 +222,8 @@ class BenchmarkConfig(_Strict):
                 if suite not in suites:
                     raise ValueError(
                         f"solver {entry.name!r} names suite {suite!r}; accepted: "
-                        f"{', '.join(suites)}"
+                        f"{', '.join(s.name for s in self.suites)}, and {{name}}-{{variant}} "
+                        "where it is one of variants"
                     )
         for suite in self.single_suites():
             self._check_reference(suite)

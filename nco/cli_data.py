@@ -20,7 +20,7 @@ Rounding = Annotated[
 
 @app.command()
 def generate(
-    problem: Annotated[str, typer.Argument(help="tsp, cvrp, ...")],
+    problem: Annotated[str, typer.Argument(help="tsp, cvrp, vrptw, ..., mtvrp-16, ...")],
     output: Annotated[
         Path,
         typer.Option(
@@ -35,12 +35,24 @@ def generate(
     batch: Annotated[int, typer.Option("--batch", "-b", help="Number of instances.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed gives the same instances.")] = 0,
     distribution: Annotated[str, typer.Option(help="Of the customers' places.")] = "uniform",
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of a mixed set (mtvrp-16, -24, -48): draw only this one; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Draw fresh instances and write them."""
+    """Draw fresh instances and write them.
+
+    The problems are tsp, atsp, all variants of the CVRP from ovrp to mdovrpmbltw by their names in
+    the literature, and the mixed sets mtvrp-16, mtvrp-24 and mtvrp-48, whose instances draw a
+    variant each.
+    """
     from nco import data_files
     from nco.api import generate as draw
 
-    drawn = draw(problem, num_customers, batch, seed, distribution)
+    drawn = draw(problem, num_customers, batch, seed, distribution, variant)
     names = [f"{problem}{num_customers}-{seed}-{i}" for i in range(1, batch + 1)]
     for path in data_files.write_all(drawn, names, output):
         typer.echo(path)

@@ -24,6 +24,9 @@ def describe_errors(
     """One line for each path that is wrong, in the order in which pydantic found them."""
     found: dict[str, list[str]] = {}
     for entry in error.errors(include_url=False):
+        if entry["type"] == "too_short" and len(entry["input"]) >= entry["ctx"]["min_length"]:
+            # pydantic does not count the items that are wrong themselves
+            continue
         path, told = _describe(model, values, entry)
         lines = found.setdefault(".".join(map(str, path)), [])
         if told not in lines:
