@@ -57,8 +57,9 @@ def reference_costs(
     try:
         stored: dict[str, Any] = json.loads(path.read_text())
         costs = []
-        for one, routes in zip(unbatch(instance), stored["routes"], strict=True):
-            report = check_routes(one, routes)
+        entries = zip(unbatch(instance), stored["routes"], stored["depots"], strict=True)
+        for one, routes, depots in entries:
+            report = check_routes(one, routes, depots)
             if not report.feasible:
                 raise InputError(f"{path}: a stored route is not feasible: {report.violations[0]}")
             costs.append(report.cost)
@@ -82,7 +83,11 @@ def _solve(instance: Instance, config: ReferenceConfig, path: Path) -> None:
         f"rounding {' and '.join(sorted(rules))}"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"made_by": made_by, "routes": [s.routes for s in solutions],
-               "costs": [s.cost for s in solutions]}  # fmt: skip
+    content = {
+        "made_by": made_by,
+        "routes": [s.routes for s in solutions],
+        "depots": [s.depots for s in solutions],
+        "costs": [s.cost for s in solutions],
+    }
     # under a temporary name of its own: several runs may solve the same reference at once
     write_text(path, json.dumps(content))

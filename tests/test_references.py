@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from nco.baselines.solver import Budget
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
 from nco.data.generators import generate
+from nco.data.multi_task import multi_task_instances, variant_by_name
 from nco.references import reference_costs
 from nco.solver_config import solver_from_name
 from nco.train_config import ReferenceConfig
@@ -29,6 +31,20 @@ def test_a_stored_reference_gives_the_costs_of_its_solver_again(tmp_path: Path) 
     assert made_by == told
     solutions = [solver_from_name("nearest").solve(one, Budget(), 0)[0] for one in unbatch(batch)]
     assert first.tolist() == [solution.cost for solution in solutions]
+
+
+def test_routes_keep_their_depots(tmp_path: Path) -> None:
+    """With several depots a stored cost is that of the solver's own depots."""
+    config = ReferenceConfig.model_validate({"solver": {"solver": "pyvrp"}, "iterations": 20})
+    batch = multi_task_instances(
+        3, 8, torch.Generator().manual_seed(0), [variant_by_name("mdvrptw")]
+    )
+    first, _ = reference_costs(batch, config, tmp_path)
+    again, _ = reference_costs(batch, config, tmp_path)
+    assert torch.equal(first, again)
+    stored = json.loads(next(tmp_path.iterdir()).read_text())
+    assert {depot for depots in stored["depots"] for depot in depots} == {0, 1, 2}
+    assert first.tolist() == stored["costs"]
 
 
 @pytest.mark.parametrize(("distribution", "rule"), [("uniform", "NONE"), ("x", "NEAREST")])
