@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -215,8 +216,12 @@ class BenchmarkConfig(_Strict):
         suites += [s.name for s in self.single_suites()]
         solvers = [s.name for s in self.solvers]
         for kind, names in (("suites", suites), ("solvers", solvers)):
-            if len({n.lower() for n in names}) < len(names):
-                raise ValueError(f"names of {kind} repeat: {', '.join(names)}; accepted: each once")
+            count = Counter(n.lower() for n in names)
+            repeated = [n for n in names if count[n.lower()] > 1]
+            if repeated:
+                raise ValueError(
+                    f"names of {kind} repeat: {', '.join(repeated)}; accepted: each once"
+                )
         for entry in self.solvers:
             for suite in entry.suites or ():
                 if suite not in suites:

@@ -24,7 +24,7 @@ def describe_errors(
     """One line for each path that is wrong, in the order in which pydantic found them."""
     found: dict[str, list[str]] = {}
     for entry in error.errors(include_url=False):
-        if entry["type"] == "too_short" and len(entry["input"]) >= entry["ctx"]["min_length"]:
+        if entry["type"] == "too_short" and len(entry["input"]) >= _context(entry)["min_length"]:
             # pydantic does not count the items that are wrong themselves
             continue
         path, told = _describe(model, values, entry)
@@ -50,13 +50,17 @@ def _describe(
     if kind == "extra_forbidden":
         return path, f"unknown key; accepted: {_accepted_keys(model, values, path)}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        tag = str(entry.get("ctx", {})["discriminator"]).strip("'")
+        tag = str(_context(entry)["discriminator"]).strip("'")
         head = f"value {_shown(value[tag])}" if kind == "union_tag_invalid" else "missing"
         return [*path, tag], f"{head}; accepted: {_accepted_tags(model, values, path, tag)}"
     if kind == "value_error":
         told = message.removeprefix("Value error, ")
         return path, told if isinstance(value, Mapping) else f"value {_shown(value)}; {told}"
     return path, f"value {_shown(value)}; accepted: {_accepted(message)}"
+
+
+def _context(entry: ErrorDetails) -> dict[str, Any]:
+    return entry.get("ctx", {})
 
 
 def _locate(
