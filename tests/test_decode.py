@@ -8,14 +8,17 @@ import torch
 from nco.data.batching import collate, replace, unbatch
 from nco.data.errors import InputError
 from nco.data.instance import Instance, Rounding
+from nco.data.multi_task import multi_task_instances
 from nco.decode import augmented, decode
 from nco.envs.checker import check_routes, routes_from_actions
 from nco.envs.environment import Observation
-from nco.envs.variants import cvrp, tsp
-from nco.models.policy import Encoding, Policy
+from nco.envs.variants import cvrp, multi_task, tsp
+from nco.models.policy import Encoding, Policy, Scores
 from nco.models.pomo import POMO
 from nco.rollout import rollout
 from nco.strategies import Greedy, Sampling
+from tests.multi_task import TIGHT
+from tests.policies import small_policy
 from tests.small import instances
 
 
@@ -67,18 +70,32 @@ def test_the_best_of_all_is_kept_whatever_the_chunks(problem: str) -> None:
         torch.testing.assert_close(other.costs, found.costs)
 
 
+def test_decoding_mixed_variants_does_not_depend_on_the_chunks() -> None:
+    """Instances with one depot begin by staying there only beside such with several: the best of
+    all starts is the same alone, and the checker's cost is the same."""
+    policy = small_policy("pomo", multi_task)
+    batch = multi_task_instances(6, 6, torch.Generator().manual_seed(1), tightness=TIGHT)
+    assert 0 < int((batch.num_depots > 1).sum()) < 6
+    found = decode(multi_task, policy, batch, memory=1e9)
+    torch.testing.assert_close(decode(multi_task, policy, batch, memory=1e3).costs, found.costs)
+    for one, actions, cost in zip(unbatch(batch), found.actions, found.costs, strict=True):
+        report = check_routes(one, *routes_from_actions(one, actions))
+        assert report.feasible, report.violations
+        assert float(cost) == pytest.approx(report.cost, rel=1e-5)
+
+
 def test_a_single_instance_is_cut_to_the_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """No step sees more trajectories than fit, and the best of all is still found."""
     policy, batch = small("cvrp"), instances("cvrp", 9, 2)
     expected = decode(cvrp, policy, batch, memory=1e9).costs
     seen: list[int] = []
-    logits = policy.logits
+    scores = policy.scores
 
-    def counted(encoding: Encoding, observation: Observation) -> torch.Tensor:
+    def counted(encoding: Encoding, observation: Observation) -> Scores:
         seen.append(observation.current.numel())
-        return logits(encoding, observation)
+        return scores(encoding, observation)
 
-    monkeypatch.setattr(policy, "logits", counted)
+    monkeypatch.setattr(policy, "scores", counted)
     # 10 nodes, 8 heads and 4 bytes: 320 a trajectory
     found = decode(cvrp, policy, batch, memory=4 * 320.0)
     assert max(seen) == 3  # 9 starts in even shares of at most 4
@@ -137,4 +154,6 @@ def test_arguments_out_of_range_are_refused() -> None:
     with pytest.raises(InputError, match="samples"):
         decode(tsp, policy, batch, samples=0)
     with pytest.raises(InputError, match="trajectories"):
-        rollout(tsp, policy, batch, Greedy(), num_trajectories=2, starts=torch.zeros(1, 3, 1).long())
+        rollout(
+            tsp, policy, batch, Greedy(), num_trajectories=2, starts=torch.zeros(1, 3, 1).long()
+        )
