@@ -22,7 +22,6 @@ from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLR
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from nco.build import build_env, build_policy
 from nco.data.generators import generate
 from nco.data.instance import Instance
 from nco.decode import decode
@@ -88,12 +87,11 @@ def learning_rate_factor(schedule: ScheduleConfig, step: int, epoch: int, total:
 class Algorithm(pl.LightningModule, ABC):
     """Policy-gradient training: a rollout without gradients, then one scoring pass."""
 
-    def __init__(self, config: TrainConfig, validation: ValidationSet) -> None:
+    def __init__(self, config: TrainConfig, validation: ValidationSet, policy: Policy) -> None:
         super().__init__()
         self.config = config
-        self.env: Environment = build_env(config.problem)
-        with seeded_weights(config.seed, 0):
-            self.policy: Policy = build_policy(config.policy, self.env)
+        self.policy = policy
+        self.env: Environment = policy.env
         self.validation = validation
         self.instances_seen = 0
         self._clock = time.perf_counter()

@@ -12,6 +12,7 @@ from pydantic import PositiveInt, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from nco.adapters import NewColumns
 from nco.build import build_env, build_policy
 from nco.config_errors import describe_errors
 from nco.data.errors import InputError
@@ -32,10 +33,22 @@ class TrainedOn(Strict):
     variants: tuple[str, ...] | None = None
     """Of a mixed problem; None is all of it."""
     instances: int
-    """How many instances the weights have seen."""
+    """How many instances the weights have seen, since the model that they started from if any."""
     hardware: str
     seconds: float
     """Wall time of the training."""
+
+
+class StartedFrom(Strict):
+    """The model that a training began with."""
+
+    name: str
+    problem: Problem
+    new_columns: NewColumns
+    """What became of inputs that the model did not know."""
+    trained_on: TrainedOn
+    started_from: StartedFrom | None = None
+    """The model before that one."""
 
 
 class ModelCard(Strict):
@@ -46,6 +59,8 @@ class ModelCard(Strict):
     problem: Problem
     policy: PolicyConfig
     trained_on: TrainedOn
+    started_from: StartedFrom | None = None
+    """None: from fresh weights."""
     metrics: dict[str, float]
     """Validation figures by name, with ``reference`` saying against what."""
     reference: str | None = None

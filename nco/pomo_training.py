@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nco.algorithm import Algorithm, ValidationSet
 from nco.data.instance import Instance
-from nco.models.policy import Encoding
+from nco.models.policy import Encoding, Policy
 from nco.reward_normalisation import VariantMeans
 from nco.rollout import Trajectory, rollout
 from nco.strategies import Sampling
@@ -24,8 +24,8 @@ from nco.train_config import SharedBaselineConfig, TrainConfig
 class SharedBaseline(Algorithm):
     """REINFORCE with several trajectories of each instance and their mean as the baseline."""
 
-    def __init__(self, config: TrainConfig, validation: ValidationSet) -> None:
-        super().__init__(config, validation)
+    def __init__(self, config: TrainConfig, validation: ValidationSet, policy: Policy) -> None:
+        super().__init__(config, validation, policy)
         settings = config.algorithm
         assert isinstance(settings, SharedBaselineConfig)
         self.num_starts = settings.num_starts

@@ -12,7 +12,7 @@ from nco.algorithm import Algorithm, ValidationSet, seeded_weights
 from nco.data.instance import Instance
 from nco.envs.environment import Environment
 from nco.models.encoder import Dense, post_norm_encoder
-from nco.models.policy import Encoding
+from nco.models.policy import Encoding, Policy
 from nco.reinforce import sample_one
 from nco.rollout import Trajectory
 from nco.train_config import CriticBaselineConfig, TrainConfig
@@ -49,8 +49,8 @@ class Critic(nn.Module):
 class CriticBaseline(Algorithm):
     """Each cost is compared with the critic's estimate, which learns by squared error."""
 
-    def __init__(self, config: TrainConfig, validation: ValidationSet) -> None:
-        super().__init__(config, validation)
+    def __init__(self, config: TrainConfig, validation: ValidationSet, policy: Policy) -> None:
+        super().__init__(config, validation, policy)
         settings = config.algorithm
         assert isinstance(settings, CriticBaselineConfig)
         with seeded_weights(config.seed, 1):

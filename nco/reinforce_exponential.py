@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nco.algorithm import Algorithm, ValidationSet
 from nco.data.instance import Instance
-from nco.models.policy import Encoding
+from nco.models.policy import Encoding, Policy
 from nco.reinforce import moving_average, sample_one
 from nco.rollout import Trajectory
 from nco.train_config import ExponentialBaselineConfig, TrainConfig
@@ -20,8 +20,8 @@ from nco.train_config import ExponentialBaselineConfig, TrainConfig
 class ExponentialBaseline(Algorithm):
     """Each cost is compared with the moving average of the batches' means (Kool et al. 2019)."""
 
-    def __init__(self, config: TrainConfig, validation: ValidationSet) -> None:
-        super().__init__(config, validation)
+    def __init__(self, config: TrainConfig, validation: ValidationSet, policy: Policy) -> None:
+        super().__init__(config, validation, policy)
         self.register_buffer("average", torch.tensor(torch.nan))
 
     def rollout(

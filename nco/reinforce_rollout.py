@@ -35,8 +35,8 @@ class RolloutBaseline(Algorithm):
     instances beforehand; the values are the same.
     """
 
-    def __init__(self, config: TrainConfig, validation: ValidationSet) -> None:
-        super().__init__(config, validation)
+    def __init__(self, config: TrainConfig, validation: ValidationSet, policy: Policy) -> None:
+        super().__init__(config, validation, policy)
         self.register_buffer("average", torch.tensor(torch.nan))
         self.register_buffer("eval_round", torch.tensor(0))
         self.frozen: Policy = copy.deepcopy(self.policy).requires_grad_(False)

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from nco.adapters import NewColumns
 from nco.data.errors import InputError
 from nco.data.generators import InstanceDistribution, refuse_misfits
 from nco.policy_config import PolicyConfig
@@ -180,6 +181,18 @@ class ValidationConfig(Strict):
     """Without one, no gap is shown."""
 
 
+class StartConfig(Strict):
+    """A trained model to go on from, perhaps on a problem with more attributes; all of it is
+    trained further."""
+
+    model: Path
+    """A model folder, a training run's folder or the name of a shipped model, whose policy is built
+    as this run's."""
+    new_columns: NewColumns = "zero"
+    """Weights of inputs that the model does not know: zero (efficient adapter layers), or random
+    with the whole layer (adapter layers)."""
+
+
 class TrainConfig(Strict):
     """A whole run."""
 
@@ -188,6 +201,8 @@ class TrainConfig(Strict):
     seed: Seed = 1234
     data: DataConfig
     policy: PolicyConfig
+    start: StartConfig | None = None
+    """By default weights are fresh."""
     algorithm: AlgorithmConfig
     optimizer: OptimizerConfig = OptimizerConfig()
     training: LoopConfig

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import logging
-import os
 import signal
 import sys
-import time
 import warnings
 from datetime import datetime
 from pathlib import Path
@@ -17,19 +14,22 @@ from typing import Any
 import lightning as pl
 import torch
 import yaml
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from nco.algorithm import Algorithm, ValidationSet
+from nco.adapters import widen
+from nco.algorithm import Algorithm, ValidationSet, seeded_weights
+from nco.build import build_env, build_policy
 from nco.config_files import load_yaml, parse
 from nco.data.errors import InputError
 from nco.data.generators import generate
 from nco.data.text_file import write_text
-from nco.model_files import ModelCard, TrainedOn, save_model
+from nco.model_files import StartedFrom, load_card
+from nco.models.policy import Policy
+from nco.neural_solver import load
 from nco.pomo_training import SharedBaseline
-from nco.provenance import hardware, versions
 from nco.references import reference_costs
 from nco.reinforce_critic import CriticBaseline
 from nco.reinforce_exponential import ExponentialBaseline
@@ -42,81 +42,40 @@ from nco.train_config import (
     SharedBaselineConfig,
     TrainConfig,
 )
+from nco.training_callbacks import MetricsFile, ModelSaver, ProgressBar
 
 CONFIG = "config.yaml"
 METRICS = "metrics.csv"
 LAST = "last.ckpt"
+MODEL = "model"
 
 
-def build_algorithm(config: TrainConfig, validation: ValidationSet) -> Algorithm:
-    """The Lightning module that a configuration asks for."""
+def fresh_policy(config: TrainConfig) -> Policy:
+    """A run's policy before it learns anything."""
+    with seeded_weights(config.seed, 0):
+        return build_policy(config.policy, build_env(config.problem))
+
+
+def build_algorithm(
+    config: TrainConfig, validation: ValidationSet, policy: Policy | None = None
+) -> Algorithm:
+    """The Lightning module that a configuration asks for.
+
+    Args:
+        config: the whole run.
+        validation: what it is measured on.
+        policy: what it trains; by default `fresh_policy`.
+    """
+    policy = policy or fresh_policy(config)
     match config.algorithm:
         case SharedBaselineConfig():
-            return SharedBaseline(config, validation)
+            return SharedBaseline(config, validation, policy)
         case RolloutBaselineConfig():
-            return RolloutBaseline(config, validation)
+            return RolloutBaseline(config, validation, policy)
         case ExponentialBaselineConfig():
-            return ExponentialBaseline(config, validation)
+            return ExponentialBaseline(config, validation, policy)
         case CriticBaselineConfig():
-            return CriticBaseline(config, validation)
-
-
-class MetricsFile(Callback):
-    """Appends one row to ``metrics.csv`` after each epoch; a resumed run goes on in the same file.
-
-    Rows of epochs after the checkpoint that a run resumes from are dropped first.
-    """
-
-    COLUMNS: tuple[str, ...] = ("epoch", "step", "seconds", "train/instances", "train/cost",
-               "train/instances_per_second", "val/cost", "val/gap_percent")  # fmt: skip
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.seconds = 0.0
-        self._start = time.perf_counter()
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start = time.perf_counter()
-        if not trainer.is_global_zero:
-            return
-        kept: list[dict[str, str]] = []
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                kept = [r for r in csv.DictReader(file) if int(r["epoch"]) < trainer.current_epoch]
-        if kept:
-            self.seconds = float(kept[-1]["seconds"])
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.COLUMNS)
-            writer.writeheader()
-            writer.writerows(kept)
-        os.replace(partial, self.path)
-
-    def total_seconds(self) -> float:
-        """Wall seconds of training, those before a resume included."""
-        return self.seconds + time.perf_counter() - self._start
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        values = {k: v.item() for k, v in trainer.callback_metrics.items() if k in self.COLUMNS}
-        row: dict[str, Any] = values | {
-            "epoch": trainer.current_epoch,
-            "step": trainer.global_step,
-            "seconds": round(self.total_seconds(), 2),
-        }
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self.COLUMNS).writerow(row)
-
-
-class ProgressBar(TQDMProgressBar):
-    """Lightning's bar without the name of the logger's folder."""
-
-    def get_metrics(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        shown = super().get_metrics(trainer, pl_module)
-        return {name: value for name, value in shown.items() if name != "v_num"}
+            return CriticBaseline(config, validation, policy)
 
 
 def validation_set(config: TrainConfig, store: Path) -> tuple[ValidationSet, str | None]:
@@ -172,14 +131,17 @@ def stored_config(run: Path) -> TrainConfig:
     return parse(TrainConfig, load_yaml(path), str(path))
 
 
-def _differences(ours: dict[str, Any], theirs: dict[str, Any], path: str = "") -> list[str]:
+def _differences(
+    ours: dict[str, Any], theirs: dict[str, Any], other: str, path: str = ""
+) -> list[str]:
+    """Dotted paths with both values; ``other`` says whose theirs are."""
     found: list[str] = []
     for key in sorted(ours.keys() | theirs.keys()):
         a, b = ours.get(key), theirs.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{path}{key}.")
+            found += _differences(a, b, other, f"{path}{key}.")
         elif a != b:
-            found.append(f"{path}{key} ({b} in the run, {a} now)")
+            found.append(f"{path}{key} ({b} in the {other}, {a} now)")
     return found
 
 
@@ -189,12 +151,47 @@ def _require_same(config: TrainConfig, run: Path) -> None:
     ours, theirs = config.model_dump(mode="json"), stored.model_dump(mode="json")
     longer = config.training.epochs > stored.training.epochs
     free = ("output ", "training.epochs ") if longer else ("output ",)
-    different = [d for d in _differences(ours, theirs) if not d.startswith(free)]
+    different = [d for d in _differences(ours, theirs, "run") if not d.startswith(free)]
     if different:
         raise InputError(
             f"--resume {run}: the configuration is not that of the run: {'; '.join(different)}; "
             "accepted: the same, or with more training.epochs"
         )
+
+
+def starting_policy(config: TrainConfig) -> tuple[Policy, StartedFrom | None]:
+    """The policy that a new run begins with, and which model its weights are from.
+
+    Raises:
+        InputError: there is no such model, it is not built as the configuration's policy, or it
+            reads features that the problem does not have.
+    """
+    policy, start = fresh_policy(config), config.start
+    if start is None:
+        return policy, None
+    try:
+        model = load(start.model)
+    except InputError as error:
+        raise InputError(f"start.model {error}") from error
+    card = model.card
+    ours, theirs = config.policy.model_dump(mode="json"), card.policy.model_dump(mode="json")
+    different = _differences(ours, theirs, "model", "policy.")
+    if different:
+        raise InputError(
+            f"start.model {start.model}: is built otherwise than this run's policy: "
+            f"{'; '.join(different)}; accepted: the same"
+        )
+    try:
+        widen(policy, model.policy, start.new_columns)
+    except InputError as error:
+        raise InputError(f"start.model {start.model}: {error}") from error
+    return policy, StartedFrom(
+        name=card.name,
+        problem=card.problem,
+        new_columns=start.new_columns,
+        trained_on=card.trained_on,
+        started_from=card.started_from,
+    )
 
 
 def _require_devices(loop: LoopConfig) -> None:
@@ -222,20 +219,25 @@ def train(config: TrainConfig, *, resume: Path | None = None, progress: bool = T
         The run's folder.
 
     Raises:
-        InputError: the output cannot be written, the devices are not there, or ``resume`` is not
-            this configuration's run.
+        InputError: the output cannot be written, the devices are not there, ``resume`` is not
+            this configuration's run, or the model to start from does not fit.
         KeyboardInterrupt: Ctrl-C; the message says how to go on.
     """
     _require_devices(config.training)
-    if resume is not None:
+    if resume is None:
+        policy, started_from = starting_policy(config)
+    else:
         _require_same(config, resume)
+        # the checkpoint has all weights: the model that they started from may be gone
+        policy = fresh_policy(config)
+        started_from = None if config.start is None else load_card(resume / MODEL).started_from
     run = resume or new_run_folder(config)
     # the reference solver may take minutes, the first time
     with Console(stderr=True).status("validation set") if progress else contextlib.nullcontext():
         validation, made_by = validation_set(config, config.output / "references")
-    module = build_algorithm(config, validation)
+    module = build_algorithm(config, validation, policy)
     metrics = MetricsFile(run / METRICS)
-    saver = ModelSaver(run / "model", config, metrics, made_by)
+    saver = ModelSaver(run / MODEL, config, metrics, made_by, started_from)
     # Lightning greets and advertises at level INFO
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
@@ -275,41 +277,6 @@ def _fit(trainer: pl.Trainer, module: Algorithm, checkpoint: Path | None, run: P
                 f"go on with: nco train {run / CONFIG} --resume {run}"
             ) from None
         raise KeyboardInterrupt(f"no epoch of {run} was finished, start anew") from None
-
-
-class ModelSaver(Callback):
-    """Writes ``model/`` after every validation, so that an interrupted run leaves a model too."""
-
-    def __init__(
-        self, folder: Path, config: TrainConfig, metrics: MetricsFile, reference: str | None
-    ) -> None:
-        self.folder = folder
-        self.config = config
-        self.metrics = metrics
-        self.reference = reference
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        assert isinstance(pl_module, Algorithm)
-        shown = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-        card = ModelCard(
-            name=self.config.name,
-            problem=self.config.problem,
-            policy=self.config.policy,
-            trained_on=TrainedOn(
-                num_customers=self.config.data.num_customers,
-                distribution=self.config.data.distribution,
-                variants=self.config.data.variants,
-                instances=pl_module.instances_seen,
-                hardware=", ".join(f"{k} {v}" for k, v in hardware().items()),
-                seconds=round(self.metrics.total_seconds(), 1),
-            ),
-            metrics=shown,
-            reference=self.reference,
-            versions=versions(),
-        )
-        save_model(self.folder, pl_module.policy, card)
 
 
 def _on_gpu(loop: LoopConfig) -> bool:

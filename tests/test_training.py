@@ -27,7 +27,8 @@ from nco.train_config import (
     TrainConfig,
     WarmupDecaySchedule,
 )
-from nco.training import ProgressBar, build_algorithm, new_run_folder, train
+from nco.training import build_algorithm, new_run_folder, train
+from nco.training_callbacks import ProgressBar
 from tests.small import instances
 
 POLICIES = {

@@ -31,7 +31,6 @@ from nco.envs import variants
 from nco.envs.environment import Environment
 from nco.likelihood import policy_gradient
 from nco.policy_config import POMOConfig
-from nco.pomo_training import SharedBaseline
 from nco.provenance import git_commit
 from nco.strategies import draw
 from nco.train_config import (
@@ -41,6 +40,7 @@ from nco.train_config import (
     TrainConfig,
     WarmupDecaySchedule,
 )
+from nco.training import build_algorithm
 
 ENVIRONMENTS: dict[str, Environment] = {"tsp": variants.tsp, "cvrp": variants.cvrp}
 LEARNING_RATE = 5e-4
@@ -102,7 +102,7 @@ class Trainer:
         )
         self.generator = torch.Generator(task.device).manual_seed(task.seed)
         no_validation = ValidationSet(fresh(task, self.generator), None)
-        self.algorithm = SharedBaseline(config, no_validation).to(task.device)
+        self.algorithm = build_algorithm(config, no_validation).to(task.device)
         self.policy, self.env = self.algorithm.policy, self.algorithm.env
         self.optimiser = torch.optim.Adam(self.policy.parameters(), lr=lr, fused=True)
         self.batch = task.batch
