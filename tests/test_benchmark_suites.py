@@ -14,10 +14,10 @@ from nco.benchmark_suites import new_instances
 from nco.config_files import load_yaml, parse, preset_names
 from nco.data.attributes import variant_names
 from nco.data.errors import InputError
-from nco.data.instance import FIELDS, Instance
 from nco.data.multi_task import VARIANT_SETS, variant_by_name
 from nco.data.routefinder import routefinder_instances
 from nco.store import open_store
+from tests.draws import same
 from tests.multi_task import reference
 
 SET: dict[str, Any] = {
@@ -84,12 +84,6 @@ def test_published_sets_are_prefixes_of_the_whole(tmp_path: Path) -> None:
     variant = variant_by_name("vrptw")
     assert same(first, routefinder_instances(variant, 50, seed=1234, num_instances=1000)[:1])
     assert not same(first, routefinder_instances(variant, 50, seed=1234, num_instances=2)[:1])
-
-
-def same(first: Instance, second: Instance) -> bool:
-    """Whether what a solver sees is equal to the bit."""
-    pairs = [(getattr(first, name), getattr(second, name)) for name in FIELDS]
-    return all(a is b is None or a.equal(b) for a, b in pairs)
 
 
 def test_solvers_name_a_suite_of_variants_or_one_of_its_suites(tmp_path: Path) -> None:

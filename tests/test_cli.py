@@ -13,6 +13,7 @@ import pytest
 
 from nco import api, benchmark, benchmark_tasks, cli, training
 from nco.baselines.solver import Budget, SolveFailed
+from nco.data.attributes import variant_names
 from nco.data.batching import unbatch
 from nco.data.files import read, read_solution
 from nco.data.instance import Instance, Rounding, distance_matrix
@@ -20,6 +21,7 @@ from nco.data.json_format import instance_to_dict, read_json_solutions
 from nco.data.solution import Solution
 from nco.envs.checker import check_routes, evaluate
 from nco.solver_config import SOLVER_NAMES
+from tests.draws import same
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "data" / "samples"
@@ -129,6 +131,19 @@ def test_generate_repeats_by_seed(run: Run, tmp_path: Path) -> None:
     assert paths == [f"cvrp7-1-{i}.json" for i in (1, 2, 3)]
     for path, one in zip(paths, unbatch(read("a.json")), strict=True):
         assert json.loads(Path(path).read_text())["instances"] == [instance_to_dict(one)]
+
+
+def test_generate_knows_the_variants(run: Run) -> None:
+    """A file of one variant holds it; one of a mixed set draws from those asked for, as the API
+    does."""
+    done = run("data", "generate", "vrptw", "-n", 6, "-b", 2, "-o", "tw.json")
+    assert done.code == 0, done.err
+    assert variant_names(read("tw.json")) == ["vrptw"] * 2
+    several = ("--variant", "vrpl", "--variant", "mdovrp")
+    run("data", "generate", "mtvrp-48", "-n", 6, "-b", 20, *several, "-o", "mixed.json")
+    mixed = read("mixed.json")
+    assert set(variant_names(mixed)) == {"vrpl", "mdovrp"}
+    assert same(mixed, api.generate("mtvrp-48", 6, 20, variants=("vrpl", "mdovrp")))
 
 
 def test_convert_keeps_every_distance(run: Run) -> None:
@@ -318,14 +333,16 @@ def test_benchmark_report_verify(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_train_solve_verify(run: Run) -> None:
+@pytest.mark.parametrize("problem", ["cvrp", "vrptw", "mtvrp-48"])
+def test_train_solve_verify(run: Run, problem: str) -> None:
     """A trained model is a solver whose solution verifies; a resumed run keeps its folder."""
     Path("t.yaml").write_text(TRAINING)
-    done = run("train", "t.yaml", "output=here", "training.epochs=2", "-q")
+    changes = (f"problem={problem}", "output=here", "training.epochs=2", "-q")
+    done = run("train", "t.yaml", *changes)
     assert done.code == 0, done.err
     folder = Path(done.out.splitlines()[-1])
     assert folder.is_relative_to("here")
-    run("data", "generate", "cvrp", "-n", 6, "-b", 2, "-o", "a.json")
+    run("data", "generate", problem, "-n", 6, "-b", 2, "-o", "a.json")
     for extra in ((), ("--samples", 4, "--augment", 8)):
         solved = run(
             "solve", "a.json", "--solver", folder / "model", "-o", "{name}-s.json", "-q", *extra
@@ -333,7 +350,7 @@ def test_train_solve_verify(run: Run) -> None:
         assert solved.code == 0, solved.err
         for name in ("a-1", "a-2"):
             assert run("verify", f"{name}-s.json").code == 0
-    again = run("train", "t.yaml", "output=here", "training.epochs=2", "--resume", folder, "-q")
+    again = run("train", "t.yaml", *changes, "--resume", folder)
     assert again.code == 0, again.err
     assert Path(again.out.splitlines()[-1]) == folder
 
