@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nco.data.attributes import BACKHAULS, CAPACITY, MIXED_BACKHAULS, attributes_by_name
 from nco.data.instance import Instance
 from nco.envs.environment import Values
 from nco.envs.resources import (
@@ -36,7 +37,7 @@ class Load(Resource):
 
     @property
     def attributes(self) -> frozenset[str]:
-        return frozenset({"a capacity"})
+        return frozenset({CAPACITY})
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -106,7 +107,7 @@ class BackhaulLoad(Resource):
 
     @property
     def attributes(self) -> frozenset[str]:
-        return frozenset({"a capacity", *(("mixed backhauls",) if self.mixed else ())})
+        return frozenset({CAPACITY, *((MIXED_BACKHAULS,) if self.mixed else ())})
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -168,7 +169,7 @@ class BackhaulLoad(Resource):
         shares = goods / instance.capacity.view(-1, 1, 1)
         if not self.mixed:
             return shares
-        mixed = instance.mixed_backhaul & (instance.backhaul > 0).any(1)
+        mixed = attributes_by_name(instance)[MIXED_BACKHAULS]
         flag = depot_column(instance, mixed.to(goods.dtype))
         return torch.cat((shares, flag), 2)
 
@@ -183,7 +184,7 @@ class Precedence(Resource):
 
     @property
     def attributes(self) -> frozenset[str]:
-        return frozenset({"backhauls"})
+        return frozenset({BACKHAULS})
 
     @property
     def feature_names(self) -> tuple[str, ...]:

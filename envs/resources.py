@@ -72,7 +72,8 @@ class Resource(ABC):
     @property
     @abstractmethod
     def attributes(self) -> frozenset[str]:
-        """What an instance may have when this resource is there, in the words of `VRP.require`."""
+        """What an instance may have when this resource is there, in the words of
+        `nco.data.attributes`."""
 
     @property
     @abstractmethod

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nco.data.attributes import DISTANCE_LIMIT, TIME_WINDOWS
 from nco.data.instance import Instance, distance_matrix, duration_matrix, is_depot
 from nco.envs.environment import Values, unit_length, unit_time
 from nco.envs.resources import (
@@ -40,7 +41,7 @@ class Time(Resource):
 
     @property
     def attributes(self) -> frozenset[str]:
-        return frozenset({"time windows"})
+        return frozenset({TIME_WINDOWS})
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -111,7 +112,7 @@ class Distance(Resource):
 
     @property
     def attributes(self) -> frozenset[str]:
-        return frozenset({"a distance limit"})
+        return frozenset({DISTANCE_LIMIT})
 
     @property
     def feature_names(self) -> tuple[str, ...]:
