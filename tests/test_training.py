@@ -347,7 +347,14 @@ def test_what_a_run_cannot_do_is_refused(tmp_path: Path) -> None:
         ({"policy": POLICIES["pomo"] | {"dim": 30}}, "multiple of num_heads"),
         ({"problem": "tsp", "data": {"num_customers": 8, "capacity": 3}}, "capacity"),
         ({"problem": "tsp", "data": {"num_customers": [1, 8]}}, "data.num_customers is 1; "),
-    ):
+        ({"problem": "vrptw", "data": {"num_customers": 8, "distribution": "x"}},
+         "data.distribution is 'x' for vrptw; accepted for: cvrp"),
+        ({"problem": "vrptw", "data": {"num_customers": 8, "variants": ["vrptw"]}},
+         "data.variants are vrptw for vrptw; accepted: none, only mtvrp-16"),
+        ({"problem": "mtvrp-16", "data": {"num_customers": 8, "variants": ["vrpmb"]}},
+         "data.variants has 'vrpmb' for mtvrp-16"),
+        ({"problem": "atsp"}, r"problem: value 'atsp'; accepted: tsp, mtvrp-16.*did you mean tsp"),
+    ):  # fmt: skip
         with pytest.raises(InputError, match=message):
             config(tmp_path, **changes)
     assert math.isfinite(float(rows(run)[0]["val/cost"]))
