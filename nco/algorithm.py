@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import lightning as pl
@@ -22,6 +23,7 @@ from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLR
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from nco.data.attributes import variant_names
 from nco.data.generators import generate
 from nco.data.instance import Instance
 from nco.decode import decode
@@ -39,6 +41,9 @@ from nco.train_config import (
 
 STREAMS = {"instances": 0, "actions": 1, "evaluation": 2, "weights": 3}
 """What randomness is drawn for; each has numbers of its own."""
+GAP = "val/gap_percent"
+"""The mean over instances of cost over reference cost, less one; with a variant's name behind a
+slash, over its instances only."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,17 @@ class ValidationSet:
 
     instance: Instance
     reference: Float[Tensor, "instance"] | None
+
+    @cached_property
+    def by_variant(self) -> dict[str, list[int]]:
+        """Which instances are of each variant; nothing where there is no gap to tell, or only one
+        variant."""
+        names = variant_names(self.instance)
+        if self.reference is None or len(set(names)) == 1:
+            return {}
+        return {
+            name: [i for i, n in enumerate(names) if n == name] for name in dict.fromkeys(names)
+        }
 
 
 def stream_seed(seed: int, stream: str, rank: int, index: int) -> int:
@@ -189,8 +205,10 @@ class Algorithm(pl.LightningModule, ABC):
         self._show("val/cost", costs.mean(), everywhere=True)
         reference = self.validation.reference
         if reference is not None:
-            gap = (costs / reference.to(costs.device) - 1).mean()
-            self._show("val/gap_percent", 100 * gap, everywhere=True)
+            gaps = 100 * (costs / reference.to(costs.device) - 1)
+            self._show(GAP, gaps.mean(), everywhere=True)
+            for name, index in self.validation.by_variant.items():
+                self.log(f"{GAP}/{name}", gaps[index].mean(), batch_size=1, sync_dist=True)
         self._clock = time.perf_counter()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -23,8 +23,11 @@ from nco.adapters import widen
 from nco.algorithm import Algorithm, ValidationSet, seeded_weights
 from nco.build import build_env, build_policy
 from nco.config_files import load_yaml, parse
+from nco.data.batching import collate
 from nco.data.errors import InputError
 from nco.data.generators import generate
+from nco.data.instance import Instance
+from nco.data.multi_task import VARIANT_SETS, variants_of
 from nco.data.text_file import write_text
 from nco.model_files import StartedFrom, load_card
 from nco.models.policy import Policy
@@ -78,20 +81,37 @@ def build_algorithm(
             return CriticBaseline(config, validation, policy)
 
 
-def validation_set(config: TrainConfig, store: Path) -> tuple[ValidationSet, str | None]:
-    """The fixed instances of a run, their reference costs, and what made those."""
+def validation_instances(config: TrainConfig) -> Instance:
+    """The fixed instances of a run; a mixed problem has as many of each variant, or one more of
+    the first ones."""
     size = config.validation.num_customers or config.data.num_customers
     if isinstance(size, tuple):
         size = sum(size) // 2
-    instance = generate(
-        config.problem,
-        num_customers=size,
-        batch=config.validation.num_instances,
-        generator=torch.Generator().manual_seed(config.validation.seed),
-        distribution=config.data.distribution,
-        capacity=config.data.capacity,
-        variants=config.data.variants,
-    )
+    generator = torch.Generator().manual_seed(config.validation.seed)
+
+    def draw(batch: int, variants: tuple[str, ...] | None) -> Instance:
+        return generate(
+            config.problem,
+            num_customers=size,
+            batch=batch,
+            generator=generator,
+            distribution=config.data.distribution,
+            capacity=config.data.capacity,
+            variants=variants,
+        )
+
+    total = config.validation.num_instances
+    if config.problem not in VARIANT_SETS:
+        return draw(total, None)
+    names = [variant.name for variant in variants_of(config.problem, config.data.variants)]
+    each, more = divmod(total, len(names))
+    counts = {name: each + (i < more) for i, name in enumerate(names)}
+    return collate([draw(count, (name,)) for name, count in counts.items() if count])
+
+
+def validation_set(config: TrainConfig, store: Path) -> tuple[ValidationSet, str | None]:
+    """The fixed instances of a run, their reference costs, and what made those."""
+    instance = validation_instances(config)
     if config.validation.reference is None:
         return ValidationSet(instance, None), None
     costs, made_by = reference_costs(instance, config.validation.reference, store)
@@ -236,7 +256,7 @@ def train(config: TrainConfig, *, resume: Path | None = None, progress: bool = T
     with Console(stderr=True).status("validation set") if progress else contextlib.nullcontext():
         validation, made_by = validation_set(config, config.output / "references")
     module = build_algorithm(config, validation, policy)
-    metrics = MetricsFile(run / METRICS)
+    metrics = MetricsFile(run / METRICS, validation)
     saver = ModelSaver(run / MODEL, config, metrics, made_by, started_from)
     # Lightning greets and advertises at level INFO
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

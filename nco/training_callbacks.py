@@ -11,7 +11,7 @@ from typing import Any
 import lightning as pl
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 
-from nco.algorithm import Algorithm
+from nco.algorithm import GAP, Algorithm, ValidationSet
 from nco.model_files import ModelCard, StartedFrom, TrainedOn, save_model
 from nco.provenance import hardware, versions
 from nco.train_config import TrainConfig
@@ -24,10 +24,11 @@ class MetricsFile(Callback):
     """
 
     COLUMNS: tuple[str, ...] = ("epoch", "step", "seconds", "train/instances", "train/cost",
-               "train/instances_per_second", "val/cost", "val/gap_percent")  # fmt: skip
+               "train/instances_per_second", "val/cost", GAP)  # fmt: skip
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, validation: ValidationSet) -> None:
         self.path = path
+        self.columns = (*self.COLUMNS, *(f"{GAP}/{name}" for name in validation.by_variant))
         self.seconds = 0.0
         self._start = time.perf_counter()
 
@@ -43,7 +44,7 @@ class MetricsFile(Callback):
             self.seconds = float(kept[-1]["seconds"])
         partial = self.path.with_suffix(".partial")
         with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.COLUMNS)
+            writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(kept)
         os.replace(partial, self.path)
@@ -55,14 +56,14 @@ class MetricsFile(Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
-        values = {k: v.item() for k, v in trainer.callback_metrics.items() if k in self.COLUMNS}
+        values = {k: v.item() for k, v in trainer.callback_metrics.items() if k in self.columns}
         row: dict[str, Any] = values | {
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
             "seconds": round(self.total_seconds(), 2),
         }
         with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self.COLUMNS).writerow(row)
+            csv.DictWriter(file, self.columns).writerow(row)
 
 
 class ModelSaver(Callback):

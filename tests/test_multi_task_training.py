@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from collections import Counter
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
 import torch
 
+import nco
 from nco.algorithm import ValidationSet
+from nco.baselines.solver import Budget
 from nco.config_files import parse
 from nco.data.attributes import variant_index, variant_names
+from nco.data.batching import unbatch
 from nco.data.generators import generate
 from nco.data.instance import Instance
-from nco.model_files import load_model
+from nco.data.multi_task import VARIANT_SETS
+from nco.model_files import load_card, load_model
 from nco.reward_normalisation import VariantMeans
 from nco.rollout import Trajectory
 from nco.train_config import TrainConfig
-from nco.training import build_algorithm, train
+from nco.training import build_algorithm, train, validation_instances
 
 TINY = {"dim": 16, "num_heads": 2, "num_layers": 1, "hidden": 16}
 LOOP = {"batches_per_epoch": 3, "batch_size": 12, "accelerator": "cpu"}
 EMA = {"type": "pomo", "num_starts": 4, "reward_norm": {"type": "ema", "alpha": 0.25}}
+
+REFERENCE = {"solver": {"solver": "pyvrp"}, "iterations": 20}
 
 
 def config(folder: Path, **changes: Any) -> TrainConfig:
@@ -146,3 +156,56 @@ def test_a_resumed_run_goes_on_with_its_running_means(tmp_path: Path) -> None:
         assert torch.equal(value, expected[name]), name
     other = load_model(plain / "model")[0].state_dict()
     assert any(not torch.equal(value, other[name]) for name, value in expected.items())
+
+
+def gaps_by_hand(run: Path, settings: TrainConfig) -> dict[str, list[float]]:
+    """Of the run's model against the stored reference, in percent, by variant."""
+    solver = nco.load(run / "model", augment=1)
+    (stored,) = (settings.output / "references").glob("*.json")
+    reference = json.loads(stored.read_text())["costs"]
+    gaps: dict[str, list[float]] = {}
+    instance = validation_instances(settings)
+    for i, name in enumerate(variant_names(instance)):
+        (solution,) = solver.solve(unbatch(instance)[i], Budget(), 0)
+        gaps.setdefault(name, []).append(100 * (solution.cost / reference[i] - 1))
+    return gaps
+
+
+def test_validation_tells_the_gap_of_each_variant(tmp_path: Path) -> None:
+    """In the metrics and on the card, resumed runs included; as solved one by one."""
+    variants = ("cvrp", "mdovrptw", "vrpl")
+    settings = config(
+        tmp_path,
+        problem="mtvrp-48",
+        data={"num_customers": 6, "variants": variants},
+        validation={"num_instances": 8, "reference": REFERENCE},
+    )
+    counts = Counter(variant_names(validation_instances(settings)))
+    assert counts == {"cvrp": 3, "mdovrptw": 3, "vrpl": 2}
+    short = settings.model_copy(update={"training": settings.training.model_copy(
+        update={"epochs": 1})})  # fmt: skip
+    run = train(short, progress=False)
+    train(settings, resume=run, progress=False)
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    gaps = gaps_by_hand(run, settings)
+    assert gaps.keys() == set(variants)
+    metrics = load_card(run / "model").metrics
+    expected = {f"val/gap_percent/{name}": mean(values) for name, values in gaps.items()}
+    expected["val/gap_percent"] = mean(gap for values in gaps.values() for gap in values)
+    for name, value in expected.items():
+        assert float(rows[-1][name]) == pytest.approx(value, abs=1e-3), name
+        assert metrics[name] == pytest.approx(value, abs=1e-3), name
+
+
+@pytest.mark.parametrize(("problem", "number"), [("mtvrp-16", 35), ("mtvrp-48", 60)])
+def test_validation_has_as_many_of_each_variant(tmp_path: Path, problem: str, number: int) -> None:
+    """As far as the number divides; with 40 customers none is without a pickup by chance."""
+    settings = config(tmp_path, problem=problem, data={"num_customers": 40},
+                      validation={"num_instances": number})  # fmt: skip
+    names = variant_names(validation_instances(settings))
+    assert len(names) == number
+    counts = Counter(names)
+    assert counts.keys() == {variant.name for variant in VARIANT_SETS[problem]}
+    assert max(counts.values()) - min(counts.values()) <= 1
