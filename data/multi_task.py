@@ -112,7 +112,9 @@ def accepted_names(wrong: str, known: Collection[str]) -> str:
         told = f"{', '.join(names)} or a variant of it, {depots}[o]vrp[{mixed}][l][tw]"
     else:
         told = ", ".join(names)
-    close = difflib.get_close_matches(wrong, known, n=1)
+    # the plain problems are often called vrp and mdvrp
+    plain = wrong.replace("vrp", "cvrp")
+    close = [plain] if plain in known else difflib.get_close_matches(wrong, known, n=1)
     return f"accepted: {told}" + (f" (did you mean {close[0]}?)" if close else "")
 
 

@@ -34,7 +34,7 @@ class BaseSolverConfig(BaseModel):
 
 
 BASIC = ("tsp", "atsp", "cvrp", "acvrp")
-RICH = (*BASIC, "ovrp", "vrpl", "vrptw", "vrpb", "vrpmb", "mdvrp")
+RICH = (*BASIC, "ovrp", "vrpl", "vrptw", "vrpb", "vrpmb", "mdcvrp")
 
 
 class PyVRPConfig(BaseSolverConfig):

@@ -143,6 +143,7 @@ def test_kool_refuses(arguments: tuple, told: str) -> None:
     [
         ({"problem": "vrp"}, r"'vrp'; accepted: tsp, atsp, mtvrp-16, .*\[md\]\[o\]vrp\[b\|mb\]"),
         ({"problem": "vrptv"}, "did you mean vrptw"),
+        ({"problem": "mdvrp"}, "did you mean mdcvrp"),
         ({"distribution": "normal"}, "distribution is 'normal'; accepted: uniform, gaussian"),
         ({"num_customers": 0}, "num_customers is 0; accepted for cvrp: at least 1"),
         ({"problem": "tsp", "num_customers": 1}, "num_customers is 1; accepted for tsp"),
