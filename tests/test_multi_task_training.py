@@ -15,7 +15,7 @@ import torch
 import nco
 from nco.algorithm import ValidationSet
 from nco.baselines.solver import Budget
-from nco.config_files import parse
+from nco.config_files import load_yaml, parse
 from nco.data.attributes import variant_index, variant_names
 from nco.data.batching import unbatch
 from nco.data.generators import generate
@@ -25,7 +25,7 @@ from nco.model_files import load_card, load_model
 from nco.reward_normalisation import VariantMeans
 from nco.rollout import Trajectory
 from nco.train_config import TrainConfig
-from nco.training import build_algorithm, train, validation_instances
+from nco.training import build_algorithm, fresh_policy, train, validation_instances
 
 TINY = {"dim": 16, "num_heads": 2, "num_layers": 1, "hidden": 16}
 LOOP = {"batches_per_epoch": 3, "batch_size": 12, "accelerator": "cpu"}
@@ -209,3 +209,28 @@ def test_validation_has_as_many_of_each_variant(tmp_path: Path, problem: str, nu
     counts = Counter(names)
     assert counts.keys() == {variant.name for variant in VARIANT_SETS[problem]}
     assert max(counts.values()) - min(counts.values()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("mtpomo-mtvrp50", 1.3),
+        ("mvmoe-mtvrp50", 3.7),
+        ("mvmoe-light-mtvrp50", 3.7),
+    ],
+)
+def test_shipped_networks_have_their_published_sizes(name: str, millions: float) -> None:
+    """MTPOMO's and MVMoE's tables say 1.3 and 3.7 million weights."""
+    policy = fresh_policy(parse(TrainConfig, load_yaml(name), name))
+    assert sum(p.numel() for p in policy.parameters()) == pytest.approx(1e6 * millions, abs=5e4)
+
+
+def test_published_training_lengths() -> None:
+    """Instances seen: RouteFinder 30 million, MVMoE 100 million, up to the last batch of an
+    epoch; adapter layers 100,000."""
+    seen = {"routefinder-film-mtvrp100": 30e6, "mvmoe-light-mtvrp50": 100e6,
+            "routefinder-eal-mtvrp50": 1e5}  # fmt: skip
+    for name, instances in seen.items():
+        loop = parse(TrainConfig, load_yaml(name), name).training
+        total = loop.epochs * loop.batches_per_epoch * loop.batch_size
+        assert instances <= total < 1.02 * instances

@@ -27,7 +27,7 @@ from nco.train_config import (
     TrainConfig,
     WarmupDecaySchedule,
 )
-from nco.training import build_algorithm, new_run_folder, train
+from nco.training import build_algorithm, fresh_policy, new_run_folder, train
 from nco.training_callbacks import ProgressBar
 from tests.small import instances
 
@@ -299,10 +299,17 @@ def test_streams_of_random_numbers_do_not_meet() -> None:
 
 @pytest.mark.parametrize("name", [n for n in preset_names() if not n.startswith("benchmark")])
 def test_every_shipped_training_configuration_is_valid(name: str) -> None:
-    """The presets pass the schema, and say the name that they have."""
+    """The presets pass the schema, say the name that they have, and their networks can be built:
+    with a gate for each layer that is to have experts."""
     parsed = parse(TrainConfig, load_yaml(name), name)
     assert parsed.name == name
     assert parsed.validation.reference is not None
+    policy = parsed.policy
+    expected = set()
+    if policy.type != "attention_model":
+        expected |= {f"encoder{i}" for i in range(policy.num_layers) if policy.experts is not None}
+        expected |= {"decoder"} if policy.decoder_experts is not None else set()
+    assert fresh_policy(parsed).gates.keys() == expected
 
 
 def test_only_the_first_of_several_processes_makes_a_folder(
