@@ -22,6 +22,7 @@ class Attribute(StrEnum):
     BACKHAULS = words.BACKHAULS
     MIXED_BACKHAULS = words.MIXED_BACKHAULS
     BOTH_LOADS = "a delivery and a pickup at one customer"
+    NO_LOAD = "customers without any load beside deliveries and classical backhauls"
     DISTANCE_LIMIT = words.DISTANCE_LIMIT
     OPEN_ROUTES = words.OPEN_ROUTES
     SEVERAL_DEPOTS = words.SEVERAL_DEPOTS
@@ -48,10 +49,19 @@ def attributes(instance: Instance) -> set[Attribute]:
         Attribute.DEPOT: not common[Attribute.TOUR],
         Attribute.ASYMMETRIC: not torch.equal(distance, distance.T),
         Attribute.BOTH_LOADS: bool(((instance.backhaul > 0) & (instance.linehaul > 0)).any()),
+        Attribute.NO_LOAD: _overlooked(instance),
         Attribute.FLEET_LIMIT: limited and not several,
         Attribute.SHARED_FLEET: limited and several,
     }
     return {name for name, present in held.items() if present}
+
+
+def _overlooked(instance: Instance) -> bool:
+    """Whether a stop without a load can come between a pickup and a forbidden delivery."""
+    delivered, picked = instance.linehaul > 0, instance.backhaul > 0
+    idle = is_customer(instance) & ~delivered & ~picked
+    both_kinds = delivered.any() & picked.any() & ~instance.mixed_backhaul
+    return bool(both_kinds & idle.any())
 
 
 def fleet(instance: Instance) -> int:

@@ -186,10 +186,14 @@ class _Model:
             )
 
     def _forbid_delivery_after_pickup(self) -> None:
-        before = [self.manager.NodeToIndex(int(n)) for n in np.flatnonzero(self.scaled.linehaul)]
-        for node in np.flatnonzero(self.scaled.backhaul):
-            following = self.routing.NextVar(self.manager.NodeToIndex(int(node)))
-            following.RemoveValues(before)
+        # counted along the route: forbidden arcs would overlook a stop without a load in between
+        picked = self.scaled.backhaul > 0
+        self.routing.AddDimension(
+            self._unary(picked.astype(np.int64)), 0, int(picked.sum()), True, "pickups made"
+        )
+        made = self.routing.GetDimensionOrDie("pickups made")
+        for node in np.flatnonzero(self.scaled.linehaul):
+            made.CumulVar(self.manager.NodeToIndex(int(node))).SetMax(0)
 
     def _add_time(self) -> None:
         scaled, routing = self.scaled, self.routing

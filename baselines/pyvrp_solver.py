@@ -20,7 +20,8 @@ from nco.data.batching import unbatch
 from nco.data.instance import Instance
 from nco.data.solution import Solution
 
-SUPPORTED = frozenset(Attribute) - {Attribute.SHARED_FLEET}
+SUPPORTED = frozenset(Attribute) - {Attribute.SHARED_FLEET, Attribute.NO_LOAD}
+"""Deliveries are kept before pickups by forbidden arcs, which a stop without a load would evade."""
 
 FORBIDDEN = 2**44
 """Length of an arc that must not be used: PyVRP's own largest value."""

@@ -2,9 +2,10 @@
 
 Several solvers truncate floating-point numbers without a word. Here lengths go to the nearest
 integer at a scale chosen from the data; whatever could turn an infeasible route into a feasible
-one is rounded to the safe side (times and loads up, limits down). Data that are integers, or
-decimals with few digits, are kept exactly. Costs are recomputed on the original numbers in any
-case; see `nco.envs.checker`.
+one is rounded to the safe side (times and loads up, limits down). So that a route which meets a
+limit or a window exactly stays feasible, what has a limit gets a fine scale, and the limit a part
+of the tolerance of `nco.envs.checker`. Data that are integers, or decimals with few digits, are
+kept exactly. Costs are recomputed on the original numbers in any case.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from nco.data.attributes import TIME_WINDOWS, attributes_by_name
 from nco.data.errors import InputError
 from nco.data.instance import Instance, distance_matrix, duration_matrix
 
@@ -32,6 +34,15 @@ WORST_ERROR = 1e-3
 ACCEPTED_ERROR = 1e-2
 """The same where the solver's largest integer forces a smaller scale; beyond it we refuse."""
 
+FINE = 10**9
+"""Units that the longest arc has at least where a limit or windows bound the sum of such lengths
+or times, if there is room for so many. With windows the lengths too: a solver that weighs lateness
+against length starts from like units."""
+
+LIMIT_SLACK = 4e-7
+"""Limits and closings are raised by this part where the data are not exact: less than half of the
+checker's tolerance, and more than what rounding up adds to a route at a fine scale."""
+
 LOAD_UNITS = 1_000_000
 """Units of the capacity where loads are not fractions with a small common denominator."""
 
@@ -40,6 +51,9 @@ MAX_DENOMINATOR = 10_000
 
 MAX_TOTAL = 2**52
 """Sums stay below this, far from the overflow of 64-bit integers."""
+
+MAX_PENALTY = 2**62
+"""And so do the penalties of all loads or times together, as far as the scale is free."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +89,23 @@ def scale_instance(
     Args:
         max_length: the longest arc that the solver takes, in units.
         penalty_ceiling: the most that the solver charges for one unit of violated load or time.
-            Loads and times then get a further factor such that this exceeds twice the longest
-            arc; otherwise breaking a constraint can pay (PyVRP: 100,000).
+            Loads and exact times then get a further factor such that this exceeds twice the
+            longest arc; otherwise breaking a constraint can pay (PyVRP: 100,000). At a fine scale
+            it can pay for violations below 2e-5 of the longest arc: such a route may lead the
+            search astray, but it never counts as feasible.
 
     Raises:
         InputError: the numbers do not fit, or rounding would be too coarse or close a window.
     """
     wide = instance.to(torch.float64)
     slack = 4 * torch.finfo(instance.dtype).eps
+    room = MAX_TOTAL if penalty_ceiling is None else MAX_PENALTY // penalty_ceiling
     distance = distance_matrix(wide)[0].numpy()
     limit = float(wide.distance_limit)
     limited = np.isfinite(limit)
-    given = np.append(distance.ravel(), limit if limited else 0.0)
-    if limited and penalty_ceiling is not None:
-        # a unit above the limit is charged alike, and lengths have no factor of their own
-        max_length = min(max_length, penalty_ceiling // 2)
-    scale, exact = _length_scale(distance, given, slack, max_length)
+    timed = bool(attributes_by_name(instance)[TIME_WINDOWS])
+    fine_room = room if limited or timed else None
+    scale, exact = _length_scale(distance, limit, slack, max_length, fine_room)
     # a limited route must not get shorter by rounding
     units = _up(distance * scale, slack) if limited else _nearest(distance * scale)
     longest = int(units.max())
@@ -98,13 +113,15 @@ def scale_instance(
     factor = 1
     if penalty_ceiling is not None:
         factor = max(1, -(-2 * longest // penalty_ceiling))
-    linehaul, backhaul, capacity, load_scale = _loads(wide, slack, factor)
-    duration, service, early, late, time_scale = _times(wide, slack, factor)
+    linehaul, backhaul, capacity, load_scale = _loads(wide, slack, factor, room)
+    times = _times(wide, slack, factor, room) if timed else _no_times(len(units))
+    duration, service, early, late, time_scale = times
+    limit_slack = slack if exact else max(slack, LIMIT_SLACK)
     return Scaled(
         distance=units,
         distance_scale=scale,
         exact=exact,
-        distance_limit=int(_down(limit * scale, slack)) if limited else NO_LIMIT,
+        distance_limit=int(_down(limit * scale, limit_slack)) if limited else NO_LIMIT,
         duration=duration,
         service=service,
         early=early,
@@ -120,7 +137,7 @@ def scale_instance(
 def scale_loads(instance: Instance) -> tuple[np.ndarray, np.ndarray, int]:
     """Deliveries and pickups ``[N]`` and the capacity of one instance, in integer units."""
     slack = 4 * torch.finfo(instance.dtype).eps
-    return _loads(instance.to(torch.float64), slack, 1)[:3]
+    return _loads(instance.to(torch.float64), slack, 1, MAX_TOTAL)[:3]
 
 
 def _nearest(values: np.ndarray) -> np.ndarray:
@@ -149,9 +166,18 @@ def _exact_scale(values: np.ndarray, slack: float, max_length: int) -> int | Non
     return None
 
 
+def _fine_scale(longest: float, total: float, room: int) -> float:
+    """A power of ten that makes ``longest`` at least FINE units, or as many as the ``total`` has
+    room for, but at least RESOLUTION."""
+    finest = np.floor(np.log10(min(10 * FINE / longest, room / total)))
+    return float(10.0 ** max(finest, np.ceil(np.log10(RESOLUTION / longest))))
+
+
 def _length_scale(
-    distance: np.ndarray, given: np.ndarray, slack: float, max_length: int
+    distance: np.ndarray, limit: float, slack: float, max_length: int, fine_room: int | None
 ) -> tuple[float, bool]:
+    """The scale of the lengths, fine where room is given, and whether it makes all integers."""
+    given = np.append(distance.ravel(), limit if np.isfinite(limit) else 0.0)
     scale = _exact_scale(given, slack, max_length)
     if scale is not None:
         return float(scale), True
@@ -164,6 +190,8 @@ def _length_scale(
     mean = max(float(nearest), 2 * longest) / len(distance)
     wanted = max(RESOLUTION / longest, 0.5 / (WORST_ERROR * mean))
     power = 10.0 ** np.ceil(np.log10(wanted))
+    if fine_room is not None:
+        power = max(power, _fine_scale(longest, longest * len(distance), fine_room))
     fitting = min(power, max_length / longest)
     error = 0.5 / (fitting * mean)
     if error > ACCEPTED_ERROR:
@@ -179,35 +207,37 @@ def _refuse_overflow(name: str, total: int | float) -> None:
         raise InputError(f"{name} adds up to {total:g} units; accepted: at most {MAX_TOTAL}")
 
 
-def _times(
-    wide: Instance, slack: float, factor: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+Times = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]
+"""Durations, services, earliest and latest starts, and their scale."""
+
+
+def _no_times(n: int) -> Times:
+    """Where nothing can be late."""
+    none = np.zeros(n, np.int64)
+    return np.zeros((n, n), np.int64), none, none, np.full(n, NO_LIMIT), 1.0
+
+
+def _times(wide: Instance, slack: float, factor: int, room: int) -> Times:
     """Durations, services, earliest and latest starts, and their scale."""
     early, late = wide.time_window[0].numpy().T
     closing = np.isfinite(late)
     n = len(early)
-    if not closing.any() and not early.any():
-        # nothing can be late
-        return (
-            np.zeros((n, n), np.int64),
-            np.zeros(n, np.int64),
-            np.zeros(n, np.int64),
-            np.full(n, NO_LIMIT),
-            1.0,
-        )
     duration = duration_matrix(wide)[0].numpy()
     service = wide.service_time[0].numpy().copy()
     service[: int(wide.num_depots)] = 0
     values = np.concatenate([duration.ravel(), service, early, late[closing]])
-    scale = _exact_scale(values, slack, MAX_TOTAL)
-    if scale is None:
-        longest = float(duration.max()) or float(values.max())
-        scale = 10.0 ** np.ceil(np.log10(RESOLUTION / longest))
-    scale = float(scale * factor)
-    _refuse_overflow("time", float(values.max()) * scale * n)
+    total = float(values.max()) * n
+    exact = _exact_scale(values, slack, MAX_TOTAL)
+    if exact is None:
+        scale = _fine_scale(float(duration.max()) or float(values.max()), total, room)
+        slack_late = max(slack, LIMIT_SLACK)
+    else:
+        scale = float(exact * _affordable(factor, total * exact, room))
+        slack_late = slack
+    _refuse_overflow("time", total * scale)
     opens = _up(early * scale, slack)
     closes = np.full(n, NO_LIMIT)
-    closes[closing] = _down(late[closing] * scale, slack)
+    closes[closing] = _down(late[closing] * scale, slack_late)
     shut = np.flatnonzero(opens > closes)
     if len(shut):
         i = int(shut[0])
@@ -218,7 +248,14 @@ def _times(
     return _up(duration * scale, slack), _up(service * scale, slack), opens, closes, scale
 
 
-def _loads(wide: Instance, slack: float, factor: int) -> tuple[np.ndarray, np.ndarray, int, float]:
+def _affordable(factor: int, total: float, room: int) -> int:
+    """The factor, or as much of it as the total has room for."""
+    return min(factor, max(1, int(room // max(total, 1.0))))
+
+
+def _loads(
+    wide: Instance, slack: float, factor: int, room: int
+) -> tuple[np.ndarray, np.ndarray, int, float]:
     """Deliveries, pickups, the capacity, and their scale."""
     linehaul, backhaul = wide.linehaul[0].numpy(), wide.backhaul[0].numpy()
     capacity = float(wide.capacity)
@@ -228,7 +265,9 @@ def _loads(wide: Instance, slack: float, factor: int) -> tuple[np.ndarray, np.nd
     denominator = _denominator(values[values > 0], slack)
     # otherwise the capacity becomes an integer, so that a full load still fits
     scale = LOAD_UNITS / capacity if denominator is None else float(denominator)
-    _refuse_overflow("capacity", capacity * scale * factor)
+    total = scale * max(capacity, float(linehaul.sum() + backhaul.sum()))
+    factor = _affordable(factor, total, room)
+    _refuse_overflow("capacity", total * factor)
     return (
         _up(linehaul * scale, slack) * factor,
         _up(backhaul * scale, slack) * factor,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nco.baselines.scaling import NO_LIMIT, scale_instance, scale_loads
+from nco.baselines.scaling import LIMIT_SLACK, NO_LIMIT, scale_instance, scale_loads
 from nco.data.errors import InputError
 from nco.data.instance import Instance, Rounding, distance_matrix
 
@@ -60,7 +60,8 @@ def test_decimals_are_exact() -> None:
 
 
 def test_times_round_to_the_safe_side() -> None:
-    """Durations, services and openings go up, closings down; infinite stays without limit."""
+    """Durations, services and openings go up; closings go down, but for a part of the checker's
+    tolerance; infinite stays without limit."""
     instance = Instance.vrp(
         coords=_unit_square(4, 2),
         time_window=[[0, 4.000004], [0.123456, 1.98765], [0.1, torch.inf], [0, 3]],
@@ -73,21 +74,52 @@ def test_times_round_to_the_safe_side() -> None:
     up = scaled.duration / scale - true
     assert (up >= -1e-12).all()
     assert (up <= 1 / scale).all()
-    assert scaled.service[1] == np.ceil(0.05004 * scale)
-    assert scaled.early[1] == np.ceil(0.123456 * scale)
-    assert scaled.late[1] == np.floor(1.98765 * scale)
-    assert scaled.late[0] == np.floor(4.000004 * scale)
+    for units, value in ((scaled.service[1], 0.05004), (scaled.early[1], 0.123456)):
+        assert -1e-12 <= units / scale - value <= 1 / scale + 1e-12
+    for units, value in ((scaled.late[1], 1.98765), (scaled.late[0], 4.000004)):
+        assert value <= units / scale <= value * (1 + LIMIT_SLACK) + 1e-12
     assert scaled.late[2] == NO_LIMIT
 
 
 def test_a_route_within_the_scaled_limit_keeps_the_true_one() -> None:
-    """With a distance limit no scaled length is below the true one, and the limit is not above."""
+    """With a distance limit no scaled length is below the true one, and the limit is above its own
+    by a part of the checker's tolerance only."""
     instance = Instance.vrp(coords=_unit_square(30, 3), distance_limit=2.345678, capacity=1)
     scaled = scale_instance(instance, penalty_ceiling=100_000)
     true = distance_matrix(instance)[0].numpy()
     assert (scaled.distance / scaled.distance_scale >= true - 1e-12).all()
-    assert scaled.distance_limit / scaled.distance_scale <= 2.345678
-    assert 2.345678 - scaled.distance_limit / scaled.distance_scale < 1 / scaled.distance_scale
+    limit = scaled.distance_limit / scaled.distance_scale
+    assert 2.345678 <= limit <= 2.345678 * (1 + LIMIT_SLACK)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_route_that_meets_limit_and_window_exactly_stays_feasible(dtype: torch.dtype) -> None:
+    """A tour of 30 whose length is the limit and the depot's closing keeps both in integers."""
+    coords = _unit_square(31, 10).to(dtype)
+    stops = [*range(31), 0]
+    lengths = distance_matrix(Instance.tsp(coords=coords).to(torch.float64))[0]
+    length = float(lengths[stops[:-1], stops[1:]].sum())
+    window = torch.tensor([[0, length]] * 31, dtype=torch.float64)
+    instance = Instance.vrp(coords=coords, distance_limit=length, time_window=window, capacity=1)
+    for ceiling in (None, 100_000):
+        scaled = scale_instance(instance, penalty_ceiling=ceiling)
+        assert scaled.distance[stops[:-1], stops[1:]].sum() <= scaled.distance_limit
+        assert scaled.duration[stops[:-1], stops[1:]].sum() <= scaled.late[0]
+
+
+def test_sums_and_penalties_of_large_instances_fit() -> None:
+    """2,000 customers over long distances: all lengths, all times, and PyVRP's largest charge for
+    all of them together stay within 64 bits."""
+    coords = _unit_square(2001, 11) * 1e6
+    window = torch.tensor([[0, 1e7]] * 2001, dtype=torch.float64)
+    instance = Instance.vrp(
+        coords=coords, distance_limit=4e6 / 3, time_window=window, demand=[0] + [0.7] * 2000,
+        capacity=torch.pi,
+    )  # fmt: skip
+    scaled = scale_instance(instance, penalty_ceiling=100_000)
+    for units in (scaled.distance.max(), scaled.duration.max(), scaled.late.max()):
+        assert 2001 * int(units) * 100_000 < 2**63
+    assert int(scaled.linehaul.sum()) * 100_000 < 2**63
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -141,7 +173,7 @@ def test_too_coarse_a_rounding_is_refused() -> None:
 
 def test_a_window_that_rounding_closes_is_refused() -> None:
     """A window narrower than the time unit is named."""
-    window = [[0, 9], [0.12345678, 0.12345679]]
+    window = [[0, 9], [1e-11, 1e-11]]
     instance = Instance.vrp(coords=_unit_square(2, 8), time_window=window, capacity=1)
     with pytest.raises(InputError, match="time_window of node 1"):
         scale_instance(instance)
