@@ -21,6 +21,7 @@ def generate(
     batch: int = 1,
     seed: int = 0,
     distribution: str = "uniform",
+    capacity: int | None = None,
     variants: Sequence[str] | None = None,
 ) -> Instance:
     """A batch of fresh instances; the same arguments give the same instances.
@@ -32,10 +33,11 @@ def generate(
         batch: how many instances.
         seed: of the generator.
         distribution: of the customers' places, see `nco.data.generators.generate`.
+        capacity: of the vehicles, see `nco.data.generators.generate`.
         variants: of a mixed set, draw only these.
 
     Raises:
-        InputError: a name is unknown or a number out of range.
+        InputError: a name is unknown, a number out of range, or an option not the problem's.
     """
     return generate_with(
         problem,
@@ -43,6 +45,7 @@ def generate(
         batch=batch,
         generator=torch.Generator().manual_seed(require_seed(seed)),
         distribution=distribution,
+        capacity=capacity,
         variants=variants,
     )
 

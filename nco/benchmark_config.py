@@ -61,6 +61,8 @@ class _Drawn(_Strict):
     num_customers: PositiveInt
     num_instances: PositiveInt
     distribution: str = "uniform"
+    capacity: PositiveInt | None = None
+    """Of a vehicle; by default the published one of the number of customers."""
     protocol: Literal["default", "kool", "routefinder"] = "default"
     """The first instances of published sets: ``kool``, those of Kool et al. 2019 (seed 1234);
     ``routefinder``, those of Berto et al. 2024 (seed 1234 for test, 4321 for validation)."""

@@ -45,11 +45,19 @@ def new_instances(config: BenchmarkConfig) -> list[NewInstance]:
 
 
 def _generated(suite: GeneratedSuite) -> list[NewInstance]:
-    size, count = suite.num_customers, suite.num_instances
+    size, count, capacity = suite.num_customers, suite.num_instances, suite.capacity
+    if suite.protocol != "default" and capacity is not None:
+        raise InputError(
+            f"suite {suite.name!r} asks for capacity {capacity} by the protocol {suite.protocol}; "
+            "accepted: none, published instances have theirs"
+        )
     match suite.protocol:
         case "default":
-            batch = generate(suite.problem, size, count, suite.seed, suite.distribution)
-            source = f"generated, {suite.problem}{size} {suite.distribution}, seed {suite.seed}"
+            batch = generate(suite.problem, size, count, suite.seed, suite.distribution, capacity)
+            given = "" if capacity is None else f", capacity {capacity}"
+            source = (
+                f"generated, {suite.problem}{size} {suite.distribution}{given}, seed {suite.seed}"
+            )
         case "kool":
             batch = _kool(suite)
             source = (

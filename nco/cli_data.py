@@ -35,6 +35,13 @@ def generate(
     batch: Annotated[int, typer.Option("--batch", "-b", help="Number of instances.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed gives the same instances.")] = 0,
     distribution: Annotated[str, typer.Option(help="Of the customers' places.")] = "uniform",
+    capacity: Annotated[
+        int | None,
+        typer.Option(
+            help="Of every vehicle; by default the published one of the number of customers.",
+            show_default=False,
+        ),
+    ] = None,
     variant: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,7 +59,7 @@ def generate(
     from nco import data_files
     from nco.api import generate as draw
 
-    drawn = draw(problem, num_customers, batch, seed, distribution, variant)
+    drawn = draw(problem, num_customers, batch, seed, distribution, capacity, variant)
     names = [f"{problem}{num_customers}-{seed}-{i}" for i in range(1, batch + 1)]
     for path in data_files.write_all(drawn, names, output):
         typer.echo(path)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import nco
+from nco.data.attributes import variant_names
 from nco.data.batching import unbatch
 from nco.data.files import read_solution
 from nco.data.solution import Solution
@@ -38,6 +39,8 @@ def test_generate_repeats_by_seed() -> None:
         ({"distribution": "normal"}, "distribution is 'normal'; accepted: uniform"),
         ({"num_customers": 0}, "num_customers is 0"),
         ({"batch": 0}, "batch is 0"),
+        ({"problem": "tsp", "capacity": 30}, "capacity is 30 for tsp"),
+        ({"variants": ["ovrp"]}, "variants are ovrp for cvrp; accepted: none"),
     ],
 )
 def test_generate_refuses(changes: dict[str, object], told: str) -> None:
@@ -45,6 +48,14 @@ def test_generate_refuses(changes: dict[str, object], told: str) -> None:
     arguments = {"problem": "cvrp", "num_customers": 5, "batch": 1} | changes
     with pytest.raises(nco.InputError, match=told):
         nco.generate(**arguments)  # type: ignore[arg-type]
+
+
+def test_generate_takes_capacity_and_variants() -> None:
+    """Both reach the instances; by default vehicles have the published capacity."""
+    batch = nco.generate("mtvrp-16", 8, batch=20, capacity=17, variants=["ovrp", "vrptw"])
+    assert batch.capacity.tolist() == [17.0] * 20
+    assert set(variant_names(batch)) == {"ovrp", "vrptw"}
+    assert nco.generate("cvrp", 20).capacity.tolist() == [30.0]
 
 
 def test_solve_by_name_and_by_object_agree() -> None:

@@ -16,7 +16,7 @@ from nco import cli
 from nco.build import build_env, build_policy
 from nco.model_files import ModelCard, TrainedOn, save_model
 from nco.solver_config import available_solvers
-from nco.train_config import POMOConfig
+from nco.policy_config import POMOConfig
 
 GOOD = """NAME : good
 TYPE : CVRP
@@ -246,6 +246,9 @@ def generate(*more: object) -> tuple[object, ...]:
         (generate("cvrp", "-n", 0), ["num_customers is 0"]),
         (generate("cvrp", "-n", 5, "-b", 0), ["batch is 0"]),
         (generate("cvrp", "-n", 5, "--distribution", "odd"), ["'odd'", "uniform"]),
+        (generate("tsp", "-n", 5, "--capacity", 9), ["capacity is 9 for tsp"]),
+        (generate("cvrp", "-n", 5, "--capacity", 8), ["capacity 8", "min <= max <= capacity"]),
+        (generate("vrptw", "-n", 5, "--variant", "ovrp"), ["ovrp for vrptw", "mtvrp-16"]),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nco.api import generate
 from nco.benchmark import run_benchmark
 from nco.benchmark_config import BenchmarkConfig
 from nco.benchmark_suites import new_instances
@@ -86,6 +87,17 @@ def test_published_sets_are_prefixes_of_the_whole(tmp_path: Path) -> None:
     assert not same(first, routefinder_instances(variant, 50, seed=1234, num_instances=2)[:1])
 
 
+def test_the_capacity_of_a_suite_is_that_of_its_instances(tmp_path: Path) -> None:
+    """Drawn as the API draws them, and told in the source."""
+    asked = {"protocol": "default", "num_customers": 8, "variants": ["cvrp", "vrptw"]}
+    found = new_instances(make_config(tmp_path, SET | asked | {"capacity": 13}))
+    for index, new in enumerate(found):
+        variant = ("cvrp", "vrptw")[index // 2]
+        drawn = generate(variant, 8, 2, seed=1234, capacity=13)
+        assert same(new.instance, drawn[index % 2 : index % 2 + 1])
+        assert f"{variant}8 uniform, capacity 13, seed 1234" in new.source
+
+
 def test_solvers_name_a_suite_of_variants_or_one_of_its_suites(tmp_path: Path) -> None:
     """The name of the whole stands for all that it makes."""
     entries = [
@@ -134,6 +146,7 @@ def test_refused_variants_are_recorded_as_unsupported(tmp_path: Path) -> None:
         ({"num_instances": 1001}, r"test set of cvrp: 1 to 1000"),
         ({"problem": "mtvrp-48", "seed": 4321, "num_instances": 129},
          r"validation set of mdcvrp: 1 to 128"),
+        ({"capacity": 30}, r"capacity 30 by the protocol routefinder; accepted: none"),
         ({"distribution": "cluster"}, r"'s-cvrp' asks for cvrp cluster by the protocol"),
         ({"type": "generated"}, r"asks for mtvrp-16 uniform by the protocol routefinder"),
         ({"type": "generated", "problem": "atsp"}, r"asks for atsp uniform by the protocol"),

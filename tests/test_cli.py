@@ -141,6 +141,8 @@ def test_generate_knows_the_variants(run: Run) -> None:
     assert variant_names(read("tw.json")) == ["vrptw"] * 2
     several = ("--variant", "vrpl", "--variant", "mdovrp")
     run("data", "generate", "mtvrp-48", "-n", 6, "-b", 20, *several, "-o", "mixed.json")
+    run("data", "generate", "cvrp", "-n", 6, "--capacity", 11, "-o", "small.json")
+    assert same(read("small.json"), api.generate("cvrp", 6, capacity=11))
     mixed = read("mixed.json")
     assert set(variant_names(mixed)) == {"vrpl", "mdovrp"}
     assert same(mixed, api.generate("mtvrp-48", 6, 20, variants=("vrpl", "mdovrp")))
