@@ -12,6 +12,7 @@ from torch import Tensor
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation
+from nco.fused_rollout import fused_actions, why_not_fused
 from nco.models.policy import Encoding, Policy, Scores, Usage
 from nco.strategies import Strategy
 
@@ -77,6 +78,7 @@ def rollout(
     record: bool = False,
     encoding: Encoding | None = None,
     memory: float | None = None,
+    fused: bool | None = None,
 ) -> Trajectory:
     """Build ``num_trajectories`` solutions of each instance, without gradients.
 
@@ -91,6 +93,11 @@ def rollout(
         record: keep what `nco.likelihood` needs to score the trajectories.
         encoding: the policy's tables of this instance, where they are computed already.
         memory: as `trajectories_at_once` explains; draws depend on it.
+        fused: whether one kernel runs all steps (`nco.fused_rollout`); None: on a GPU, where the
+            environment, the policy and the strategy allow.
+
+    Raises:
+        InputError: ``starts`` does not match, or ``fused`` is asked for and not possible.
     """
     if starts is not None and starts.shape[1] != num_trajectories:
         raise InputError(
@@ -98,6 +105,11 @@ def rollout(
         )
     if starts is None and policy.needs_start:
         starts = env.start_actions(instance, num_trajectories)
+    obstacle = None if fused is False else why_not_fused(env, policy, instance, strategy)
+    if fused and obstacle is not None:
+        raise InputError(f"fused is true, but {obstacle}")
+    if fused is None:
+        fused = obstacle is None and instance.valid.device.type == "cuda"
     count = instance.batch_size[0]
     size = instances_at_once(instance, num_trajectories, memory)
     with torch.no_grad():
@@ -117,6 +129,7 @@ def rollout(
                     generator,
                     record,
                     encoding.part(first, last),
+                    fused,
                 )
             )
     return parts[0] if len(parts) == 1 else _joined(parts)
@@ -132,6 +145,7 @@ def _rollout(
     generator: torch.Generator | None,
     record: bool,
     encoding: Encoding,
+    fused: bool,
 ) -> Trajectory:
     with torch.autocast(instance.valid.device.type, enabled=False):
         state = env.reset(instance, num_trajectories)
@@ -143,6 +157,12 @@ def _rollout(
                 state = env.step(state, action)
                 actions.append(action)
         num_forced = len(actions)
+        if fused:
+            most = env.max_steps(instance) - num_forced
+            chosen = fused_actions(env, policy, encoding, state, strategy, most, generator)
+            stacked = torch.cat([*(a.unsqueeze(2) for a in actions), chosen], 2)
+            decisions = replay(env, instance, stacked, num_forced) if record else None
+            return Trajectory(stacked, env.cost(instance, stacked), num_forced, decisions)
         least, most = env.min_steps(instance), env.max_steps(instance)
         # on a GPU a look at `done` waits for the device, so look seldom
         every = 1 if state.current.device.type == "cpu" else 8

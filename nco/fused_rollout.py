@@ -1,0 +1,162 @@
+"""Whole episodes in one launch of a Triton kernel, for pointer decoders over resources.
+
+Greedy choices are those of the plain path (ties apart); draws have the same distribution and are
+other draws. The kernel is `nco.fused_kernel`, imported only when it is used: triton comes with
+torch on machines that have a GPU.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from nco.data.instance import Instance
+from nco.envs.environment import Environment, State
+from nco.envs.tsp import TSP
+from nco.envs.vrp import VRP
+from nco.fused_tables import RESOURCES, Start, decoder_tables, rules_of
+from nco.models.attention_model import AttentionModel
+from nco.models.decoders import Decoder, ExpertPointerDecoder, PointerDecoder
+from nco.models.policy import Encoding, Policy
+from nco.models.pomo import POMO
+from nco.models.routefinder import RouteFinder
+from nco.strategies import Greedy, Sampling, Strategy
+
+MOST_NODES = 256
+"""A block of trajectories keeps several numbers for each node in registers."""
+LEAST_CAPABILITY = (8, 0)
+"""Of a GPU; what Triton supports."""
+SMALL_BLOCK, LARGE_BLOCK = 16, 32
+"""Trajectories of one program."""
+LEAST_BLOCK = 16
+"""What a product of blocks takes in each direction."""
+
+
+def why_not_fused(
+    env: Environment, policy: Policy, instance: Instance, strategy: Strategy
+) -> str | None:
+    """What keeps a rollout from the kernel, in words; None where nothing does."""
+    device = instance.valid.device
+    # the variable by which Triton itself is told to interpret kernels
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if device.type != "cuda" and not interpreted:
+        return f"the device is {device.type}; accepted: cuda"
+    if importlib.util.find_spec("triton") is None:
+        return "the package triton is not installed"
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
+        return "the GPU is too old for Triton; accepted: compute capability 8.0 or more"
+    if not isinstance(env, TSP | VRP):
+        return f"the environment is {type(env).__name__}; accepted: TSP, VRP"
+    if isinstance(env, VRP):
+        for resource in env.resources:
+            if not isinstance(resource, RESOURCES):
+                return f"the kernel does not know the resource {type(resource).__name__}"
+    if pointer_clip(policy) is None:
+        return "the policy's decoder is no plain pointer"
+    if not isinstance(strategy, Greedy | Sampling):
+        return f"the strategy is {type(strategy).__name__}; accepted: Greedy, Sampling"
+    if isinstance(strategy, Sampling) and not (strategy.top_k is None and strategy.top_p is None):
+        return "the strategy has top_k or top_p; accepted: a temperature"
+    if instance.num_nodes > MOST_NODES:
+        return f"the instances have {instance.num_nodes} nodes; accepted: at most {MOST_NODES}"
+    return None
+
+
+def pointer_clip(policy: Policy) -> float | None:
+    """The clip of a decoder whose scores are `nco.models.pointer.pointer_logits`; None for
+    others."""
+    match policy:
+        case AttentionModel():
+            return policy.clip
+        case POMO() | RouteFinder():
+            return _decoder_clip(policy.decoder)
+        case _:
+            return None
+
+
+def _decoder_clip(decoder: Decoder) -> float | None:
+    match decoder:
+        case PointerDecoder():
+            return decoder.clip
+        case ExpertPointerDecoder() if decoder.router.per_instance:
+            return decoder.clip
+        case _:
+            return None
+
+
+def fused_actions(
+    env: Environment,
+    policy: Policy,
+    encoding: Encoding,
+    state: State,
+    strategy: Strategy,
+    most: int,
+    generator: torch.Generator | None,
+) -> Int[Tensor, "batch trajectory step"]:
+    """The actions from given states until all trajectories are done.
+
+    Call it only where `why_not_fused` has nothing to say.
+
+    Args:
+        policy: its decoder's settings are read; what it knows of the instances is ``encoding``.
+        state: as `Environment.reset` gives it, or after forced actions.
+        most: no trajectory takes more actions.
+        generator: gives one seed for the episode to a strategy that draws.
+    """
+    from nco.fused_kernel import episode
+
+    b, s, n = state.unvisited.shape
+    device = state.current.device
+    clip = pointer_clip(policy)
+    assert clip is not None  # why_not_fused asks
+    if isinstance(strategy, Sampling):
+        temperature = strategy.temperature
+        seed = torch.randint(2**62, (1,), generator=generator, device=device)
+    else:
+        temperature = 1.0
+        seed = torch.zeros(1, dtype=torch.int64, device=device)
+    rules, columns, used, constant = rules_of(env, state)
+    decoder = decoder_tables(encoding, constant, env.has_depot or state.steps > 0)
+    heads, width = decoder.key.shape[1:3]
+    block = SMALL_BLOCK if s <= SMALL_BLOCK else LARGE_BLOCK
+    programs = b * -(-s // block)
+    actions = torch.empty(b, s, most, dtype=torch.int32, device=device)
+    taken = torch.empty(programs, dtype=torch.int32, device=device)
+    episode[(programs,)](
+        decoder,
+        rules,
+        columns,
+        Start(
+            state.current.contiguous(),
+            state.first.contiguous(),
+            state.unvisited.contiguous(),
+            used,
+        ),
+        seed,
+        actions,
+        taken,
+        s,
+        n,
+        most,
+        state.steps,
+        clip,
+        temperature,
+        H=heads,
+        W=width,
+        P=1 if state.problem.homes is None else state.problem.homes.shape[1],
+        HAS_DEPOT=env.has_depot,
+        SAMPLING=isinstance(strategy, Sampling),
+        S_BLOCK=block,
+        N_BLOCK=_block(n),
+        W_BLOCK=_block(width),
+    )
+    return actions[:, :, : int(taken.max())].long()
+
+
+def _block(size: int) -> int:
+    """What holds ``size``: a power of two, and at least what a product of blocks takes."""
+    return max(LEAST_BLOCK, 1 << (size - 1).bit_length())
