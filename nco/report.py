@@ -11,6 +11,7 @@ import yaml
 from nco.data.errors import InputError
 from nco.data.text_file import write_text
 from nco.provenance import utc_now
+from nco.report_overview import overview_blocks
 from nco.report_page import (
     Block,
     Details,
@@ -89,6 +90,7 @@ def _blocks(store: Store) -> list[Block]:
         Heading(1, f"Benchmark {store.header.config.name}"),
         Text(_headline(store, summaries, records), soft=True),
         *_warnings(store, records),
+        *overview_blocks(summaries),
     ]
     for summary in summaries:
         blocks += _suite_blocks(summary, [r for r in records if r.suite == summary.name])

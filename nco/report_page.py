@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ td.text { white-space: normal; text-align: left; overflow-wrap: anywhere; }
 td small { display: block; color: var(--soft); font-size: 12.5px; }
 tbody tr:hover { background: var(--tint); }
 td.best { font-weight: 650; }
+tr.total td { border-top: 1.5px solid var(--ink); border-bottom: 0; }
+a { color: inherit; text-decoration-color: #aab4be; text-underline-offset: 3px; }
 figure { margin: 18px 0 26px; }
 figure img { max-width: 100%; height: auto; display: block; }
 .notice { border-left: 4px solid #d55e00; background: #fdf4ee; padding: 10px 14px; margin: 16px 0; }
@@ -79,6 +82,8 @@ class Cell:
     note: str = ""
     """A second, smaller line."""
     best: bool = False
+    heading: str = ""
+    """The text of a heading of the page that the cell leads to."""
 
     @property
     def line(self) -> str:
@@ -96,11 +101,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; one with a ``fold`` is folded away in HTML, under that title."""
+    """Rows of cells; one with a ``fold`` is folded away in HTML, under that title. With ``total``
+    the last row stands apart."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     fold: str = ""
+    total: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,11 @@ class Details:
 Block = Heading | Text | Notice | Items | Table | Picture | Details
 
 
+def _anchor(heading: str) -> str:
+    """A heading's name in links, as the readers of Markdown make it."""
+    return re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
+
+
 def html_page(title: str, blocks: Sequence[Block]) -> str:
     """One self-contained page: style and pictures are inside."""
     body = "\n".join(_html(block) for block in blocks)
@@ -137,7 +149,7 @@ def html_page(title: str, blocks: Sequence[Block]) -> str:
 def _html(block: Block) -> str:
     match block:
         case Heading(level, text):
-            return f"<h{level}>{html.escape(text)}</h{level}>"
+            return f'<h{level} id="{_anchor(text)}">{html.escape(text)}</h{level}>'
         case Text(text, soft):
             return f"<p{' class=soft' if soft else ''}>{html.escape(text)}</p>"
         case Notice(text):
@@ -171,8 +183,12 @@ def _html_table(table: Table) -> str:
         for column, cell in zip(table.columns, row, strict=True):
             note = f"<small>{html.escape(cell.note)}</small>" if cell.note else ""
             kind = f"{column.align} best" if cell.best else column.align
-            cells.append(f'<td class="{kind}">{html.escape(cell.text)}{note}</td>')
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+            text = html.escape(cell.text)
+            if cell.heading:
+                text = f'<a href="#{_anchor(cell.heading)}">{text}</a>'
+            cells.append(f'<td class="{kind}">{text}{note}</td>')
+        kind = " class=total" if table.total and row is table.rows[-1] else ""
+        rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
     body = (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
@@ -197,11 +213,11 @@ def _markdown(block: Block, folder: str) -> str:
             return f"> **Note:** {text}"
         case Items(items):
             return "\n".join(f"- {item}" for item in items)
-        case Table(columns, rows, fold):
+        case Table(columns, rows, fold, _):
             lines = [
                 [column.title for column in columns],
                 ["---:" if column.align == "right" else ":---" for column in columns],
-                *([_bold(cell) for cell in row] for row in rows),
+                *([_markdown_cell(cell) for cell in row] for row in rows),
             ]
             title = f"{fold}:\n\n" if fold else ""
             return title + "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -211,6 +227,8 @@ def _markdown(block: Block, folder: str) -> str:
             return f"{title}:\n\n```\n{text.rstrip()}\n```"
 
 
-def _bold(cell: Cell) -> str:
+def _markdown_cell(cell: Cell) -> str:
     text = cell.line.replace("|", "\\|").replace("\n", " ")
+    if cell.heading:
+        text = f"[{text}](#{_anchor(cell.heading)})"
     return f"**{text}**" if cell.best else text

@@ -83,6 +83,48 @@ def gap_strips(summary: SuiteSummary) -> str | None:
         return svg(figure)
 
 
+def suite_dots(summaries: Sequence[SuiteSummary], solvers: Sequence[str]) -> str | None:
+    """A line for each suite, with the mean gap of each of these solvers and its interval.
+
+    None where no solver has a gap.
+    """
+    shown: list[float] = []
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10.4, 1.2 + 0.25 * len(summaries)), layout="constrained")
+        axes = figure.add_subplot()
+        # solvers of equal gap must not hide each other
+        offsets = np.linspace(-0.2, 0.2, len(solvers)) if len(solvers) > 1 else [0.0]
+        for solver, offset in zip(solvers, offsets, strict=True):
+            found = [
+                (place + offset, row.gap)
+                for place, summary in enumerate(summaries)
+                for row in summary.rows
+                if row.entry.name == solver and row.gap is not None
+            ]
+            ink, shape = colour(summaries[0], solver), marker(summaries[0], solver)
+            for place, gap in found:
+                if gap.low is not None and gap.high is not None:
+                    interval = [100 * gap.low, 100 * gap.high]
+                    axes.plot(interval, [place, place], color=ink, linewidth=1.2, alpha=0.6)
+                    shown += interval
+            means = [100 * gap.mean for _, gap in found]
+            places = [place for place, _ in found]
+            axes.plot(means, places, shape, color=ink, markersize=5.5, label=solver)
+            shown += means
+        if not shown:
+            return None
+        axes.axvline(0, color="#8a94a0", linewidth=1)
+        axes.set_yticks(range(len(summaries)), [summary.name for summary in summaries])
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(summaries) - 0.4, -0.6)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="both")
+        _gap_axis(axes, "x", shown)
+        axes.set_xlabel("mean gap (%)")
+        figure.legend(loc="outside upper center", ncols=4, frameon=False)
+        return svg(figure)
+
+
 def _gap_axis(axes: Axes, which: str, gaps: Sequence[float]) -> None:
     """Linear where all gaps are of one size; else linear in the middle only."""
     positive = [g for g in gaps if g > 0.05]

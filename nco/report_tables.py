@@ -12,6 +12,13 @@ from nco.store import Record, Store
 from nco.summary import Row, SuiteSummary
 
 DASH = "–"
+FAILURES = {
+    "infeasible": "infeasible",
+    "failed": "failed",
+    "timeout": "timed out",
+    "unsupported": "unsupported",
+}
+"""How a run can end without a solution, in words."""
 
 
 def cost_digits(costs: Iterable[float]) -> int:
@@ -60,6 +67,22 @@ def summary_table(summary: SuiteSummary) -> Table:
     return Table(columns, [_summary_row(summary, row, best, digits) for row in summary.rows])
 
 
+def gap_cell(summary: SuiteSummary, row: Row, *, interval: bool) -> Cell:
+    """The mean gap of a solver on a suite."""
+    if row.gap is None:
+        return Cell(DASH)
+    notes = [_interval(row.gap)] if interval else []
+    notes += [over(row.gap.count, len(summary.instances))]
+    if summary.is_reference(row):
+        return Cell("reference", notes[-1])
+    return Cell(percent(row.gap.mean), " ".join(filter(None, notes)))
+
+
+def over(count: int, total: int) -> str:
+    """How many a mean is over, where these are not all."""
+    return "" if count == total else f"over {count:,} of {total:,}"
+
+
 def _complete(summary: SuiteSummary, values: dict[str, float]) -> bool:
     return len(values) == len(summary.instances)
 
@@ -69,16 +92,9 @@ def _summary_row(summary: SuiteSummary, row: Row, best: float | None, digits: in
     seeds = len(row.entry.seeds)
     cost = Cell(DASH)
     if row.cost is not None:
-        part = "" if row.cost.count == total else f"over {row.cost.count} of {total}"
+        part = over(row.cost.count, total)
         is_best = best is not None and not part and row.cost.mean <= best * (1 + 1e-9)
         cost = Cell(f"{row.cost.mean:,.{digits}f}", part, is_best)
-    gap = Cell(DASH)
-    if row.gap is not None:
-        part = "" if row.gap.count == total else f"over {row.gap.count} of {total}"
-        notes = " ".join(text for text in (_interval(row.gap), part) if text)
-        gap = Cell(percent(row.gap.mean), notes)
-    if summary.is_reference(row) and row.gap is not None:
-        gap = Cell("reference", "" if row.gap.count == total else f"{row.gap.count} of {total}")
     # the clock of processes ticks every 10 ms
     cpu = "" if (row.cpu_seconds or 0) < 0.05 else f"CPU {seconds_text(row.cpu_seconds)} s"
     throughput = Cell(DASH)
@@ -89,18 +105,17 @@ def _summary_row(summary: SuiteSummary, row: Row, best: float | None, digits: in
         Cell(row.entry.name, row.version or "did not run"),
         Cell(str(row.entry.budget), f"{seeds} seeds" if seeds > 1 else ""),
         cost,
-        gap,
+        gap_cell(summary, row, interval=True),
         Cell(f"{row.statuses['ok']:,} / {row.expected_runs:,}"),
-        Cell(_failures(row.statuses) or "0"),
+        Cell(failures(row.statuses) or "0"),
         Cell(seconds_text(row.wall_seconds), cpu),
         throughput,
     ]
 
 
-def _failures(statuses: Counter[str]) -> str:
-    names = {"infeasible": "infeasible", "failed": "failed", "timeout": "timed out",
-             "unsupported": "unsupported"}  # fmt: skip
-    return ", ".join(f"{statuses[s]:,} {told}" for s, told in names.items() if statuses[s])
+def failures(statuses: Counter[str]) -> str:
+    """How many runs ended in which way without a solution; empty where none did."""
+    return ", ".join(f"{statuses[s]:,} {told}" for s, told in FAILURES.items() if statuses[s])
 
 
 def comparison_table(summary: SuiteSummary) -> Table | None:
