@@ -1,7 +1,8 @@
 """CVRPLIB and VRPLIB files: TSPLIB's grammar with demands, depots, windows and backhauls.
 
 Beside CVRPLIB's CVRP this reads those sections of PyVRP's dialect that an `Instance` can state.
-The rest is refused by name: route durations and a depot for each vehicle among it.
+The rest is refused by name: a limit of a route's duration and a fleet of each depot's own where
+they are binding, prizes, release times, vehicles that differ. PyVRP drops what it does not know.
 
 Source: http://vrp.galgos.inf.puc-rio.br (CVRPLIB); G. Reinelt, TSPLIB 95, 1995; PyVRP 0.14, page
 "supported VRPLIB fields".
@@ -30,9 +31,10 @@ TYPES = ("CVRP", "ACVRP", "DCVRP", "VRPTW", "MDVRP", "MDVRPTW", *BACKHAUL_TYPES)
 """The values of TYPE that are read here. The sections say what holds, not this word, except that
 backhauls need one of the two types that say in which order they go."""
 HEADERS = (*geometry.HEADERS, "CAPACITY", "VEHICLES", "DISTANCE", "VEHICLES_MAX_DISTANCE",
-           "SERVICE_TIME")  # fmt: skip
+           "VEHICLES_MAX_DURATION", "SERVICE_TIME")  # fmt: skip
 SECTIONS = (*geometry.SECTIONS, "DEMAND_SECTION", "DEPOT_SECTION", "BACKHAUL_SECTION",
-            "TIME_WINDOW_SECTION", "SERVICE_TIME_SECTION")  # fmt: skip
+            "TIME_WINDOW_SECTION", "SERVICE_TIME_SECTION",
+            "VEHICLES_DEPOT_SECTION")  # fmt: skip
 
 
 def read_vrplib(path: str | Path, *, rounding: Rounding | None = None) -> Instance:
@@ -41,7 +43,8 @@ def read_vrplib(path: str | Path, *, rounding: Rounding | None = None) -> Instan
     So customer k of a ``.sol`` file is node k here, whatever the numbers in the instance file.
     EUC_2D is rounded to the nearest integer, CVRPLIB's rule, but with time windows the caller
     must choose a rounding. Routes of a VRPB may hold backhauls only; the classical problem forbids
-    that, and its solutions are solutions here.
+    that, and its solutions are solutions here. Where several depots are given and no VEHICLES, any
+    number of routes may start from each; PyVRP's reader then starts all of them from the first.
 
     Args:
         rounding: replaces the rule that the file states; None keeps it.
@@ -70,7 +73,8 @@ def vrp_from_document(document: Document, rounding: Rounding | None) -> Instance
     }
     fields |= _backhauls(document, order, len(depots), capacity)
     fields |= _times(document, order, len(depots))
-    fields |= _fleet(document, fields.get("service_time"))
+    fields |= _vehicles(document, depots, len(order) - len(depots))
+    fields |= _limit(document, fields.get("service_time"), fields.get("time_window"), len(depots))
     if found.coords is not None:
         fields["coords"] = found.coords[index]
     if found.distance is not None:
@@ -180,23 +184,77 @@ def _times(document: Document, order: list[int], num_depots: int) -> dict[str, A
     return fields
 
 
-def _fleet(document: Document, service_time: list[float] | None) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    if "VEHICLES" in document.headers:
-        fields["num_vehicles"] = document.integer("VEHICLES", 1)
-    limits = [key for key in ("DISTANCE", "VEHICLES_MAX_DISTANCE") if key in document.headers]
-    if len(limits) == 2:
-        raise InputError(f"{document.path}: {' and '.join(limits)} are given; accepted: one")
-    for key in limits:
-        where = document.where(document.header(key).line, key)
-        if key == "DISTANCE" and any(service_time or ()):
-            # in the sets of Christofides, Mingozzi and Toth it then limits the duration
+def _vehicles(document: Document, depots: list[int], num_customers: int) -> dict[str, Any]:
+    """The size of the fleet; several depots must have as many vehicles each as can be used."""
+    name = "VEHICLES_DEPOT_SECTION"
+    if "VEHICLES" not in document.headers and name not in document.sections:
+        return {}
+    number = document.integer("VEHICLES", 1)
+    line, at = document.header("VEHICLES").line, "VEHICLES"
+    starts: list[int] = []
+    if name in document.sections:
+        line, at = document.section(name).line, name
+        starts = _starts(document, number, depots)
+    if len(depots) == 1:
+        return {"num_vehicles": number}
+    for depot in depots:
+        if starts.count(depot) >= num_customers:
+            continue
+        told = (
+            f"{starts.count(depot)} vehicles start from depot {depot}; a fleet of each depot's own "
+            "is not supported"
+            if starts
+            else f"it is not told from which of the {len(depots)} depots a vehicle starts"
+        )
+        raise InputError(
+            f"{document.where(line, at)}: {told}; accepted: at least {num_customers} vehicles at "
+            f"each depot, one a customer, by {name}, or neither VEHICLES nor this section"
+        )
+    return {}
+
+
+def _starts(document: Document, number: int, depots: list[int]) -> list[int]:
+    """The depot of each vehicle."""
+    name = "VEHICLES_DEPOT_SECTION"
+    table = document.node_values(name, range(1, number + 1), ("depot",))
+    for line, (depot,) in table.values():
+        if depot not in depots:
             raise InputError(
-                f"{where}: with service times this limits the duration of a route, which is not "
-                "supported; accepted: VEHICLES_MAX_DISTANCE for a limit of the distance alone"
+                f"{document.where(line, name)}: {depot:g} is no depot; accepted: "
+                f"{', '.join(map(str, depots))}"
             )
-        fields["distance_limit"] = document.real(key, 0.0)
-    return fields
+    return [int(depot) for _, (depot,) in table.values()]
+
+
+def _limit(
+    document: Document,
+    service_time: list[float] | None,
+    windows: list[list[float]] | None,
+    num_depots: int,
+) -> dict[str, Any]:
+    """The limit of a route's length. Without service and waiting its duration is its length."""
+    keys = ("DISTANCE", "VEHICLES_MAX_DISTANCE", "VEHICLES_MAX_DURATION")
+    limits = {key: document.real(key, 0.0) for key in keys if key in document.headers}
+    if len(limits) > 1:
+        raise InputError(f"{document.path}: {' and '.join(limits)} are given; accepted: one")
+    if not limits:
+        return {}
+    ((key, limit),) = limits.items()
+    served = any(service_time or ())
+    # DISTANCE: in the sets of Christofides, Mingozzi and Toth it then limits the duration
+    if key == "VEHICLES_MAX_DISTANCE" or not (served or (windows and key != "DISTANCE")):
+        return {"distance_limit": limit}
+    accepted = "VEHICLES_MAX_DISTANCE for a limit of the distance alone"
+    if windows and key == "VEHICLES_MAX_DURATION":
+        hours = max(late - early for early, late in windows[:num_depots])
+        if limit >= hours:
+            return {}
+        accepted += f", or at least {hours:g}, the longest hours of a depot"
+    raise InputError(
+        f"{document.where(document.header(key).line, key)}: with "
+        f"{'service times' if served else 'time windows'} this limits the duration of a route, "
+        f"which is not supported; accepted: {accepted}"
+    )
 
 
 EXPRESSIBLE = ("linehaul", "backhaul", "mixed_backhaul", "capacity", "time_window",
@@ -208,12 +266,13 @@ def write_vrplib(instance: Instance, path: str | Path) -> None:
     """Write one instance so that `read_vrplib` gives the same problem to the last bit.
 
     Nodes are numbered from 1, depots first. Lengths are written as `geometry.geometry_lines` says:
-    where no EDGE_WEIGHT_TYPE names the rounding, the distances themselves are written.
+    where no EDGE_WEIGHT_TYPE names the rounding, the distances themselves are written. PyVRP's
+    reader gets the same problem, up to what it reads into TYPE VRPB (no route of pickups alone).
 
     Raises:
         InputError: there are several instances, an attribute cannot be stated (open routes,
-            durations, no capacity, windows that never close beside others that do), or the file
-            cannot be written.
+            durations, no capacity, windows that never close beside others that do, one fleet for
+            several depots), or the file cannot be written.
     """
     path = Path(path)
     one = single(instance, path, EXPRESSIBLE)
@@ -235,11 +294,10 @@ def write_vrplib(instance: Instance, path: str | Path) -> None:
     backhauls = mixed or "backhaul" in given
     headers = [f"NAME : {path.stem}", f"TYPE : {_type(num_depots, windows, backhauls, mixed)}",
                *headers, f"CAPACITY : {show(one.capacity[0].item())}"]  # fmt: skip
-    if int(one.num_vehicles[0]) != UNLIMITED:
-        headers.append(f"VEHICLES : {int(one.num_vehicles[0])}")
+    starts = _fleet_lines(one, path)
+    headers += starts[:1]
     if "distance_limit" in given:
-        key = "VEHICLES_MAX_DISTANCE" if "service_time" in given else "DISTANCE"
-        headers.append(f"{key} : {show(one.distance_limit[0].item())}")
+        headers.append(f"VEHICLES_MAX_DISTANCE : {show(one.distance_limit[0].item())}")
     columns: list[tuple[str, Tensor]] = [("DEMAND_SECTION", one.linehaul)]
     if backhauls:
         columns.append(("BACKHAUL_SECTION", one.backhaul))
@@ -249,8 +307,30 @@ def write_vrplib(instance: Instance, path: str | Path) -> None:
         sections += table_lines(title, values[0].unsqueeze(-1))
     if windows:
         sections += table_lines("TIME_WINDOW_SECTION", one.time_window[0])
-    sections += ["DEPOT_SECTION", *(str(d) for d in range(1, num_depots + 1)), "-1", "EOF"]
+    sections += [
+        *starts[1:],
+        "DEPOT_SECTION",
+        *(str(d) for d in range(1, num_depots + 1)),
+        "-1",
+        "EOF",
+    ]
     write_text(path, "\n".join([*headers, *sections]) + "\n")
+
+
+def _fleet_lines(one: Instance, path: Path) -> list[str]:
+    """VEHICLES, and with several depots as many vehicles for each as can be used."""
+    num_vehicles, num_depots = int(one.num_vehicles[0]), int(one.num_depots[0])
+    if num_depots == 1:
+        return [] if num_vehicles == UNLIMITED else [f"VEHICLES : {num_vehicles}"]
+    num_customers = one.num_nodes - num_depots
+    if num_vehicles < num_customers:
+        raise InputError(
+            f"{path}: a .vrp file cannot state one fleet of {num_vehicles} for {num_depots} "
+            f"depots; accepted: at least {num_customers}, one a customer, or a .json file"
+        )
+    starts = [depot for depot in range(1, num_depots + 1) for _ in range(num_customers)]
+    rows = [f"{vehicle} {depot}" for vehicle, depot in enumerate(starts, 1)]
+    return [f"VEHICLES : {len(starts)}", "VEHICLES_DEPOT_SECTION", *rows]
 
 
 def _type(num_depots: int, windows: bool, backhauls: bool, mixed: bool) -> str:

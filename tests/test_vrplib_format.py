@@ -4,9 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import pyvrp
 import torch
 import vrplib
 from hypothesis import given, settings
@@ -15,7 +13,7 @@ from hypothesis import strategies as st
 from nco.data.errors import InputError
 from nco.data.files import read_solution
 from nco.data.geometry import MATRIX_FORMATS, matrix_entries
-from nco.data.instance import FIELDS, Instance, Rounding, distance_matrix
+from nco.data.instance import FIELDS, UNLIMITED, Instance, Rounding, distance_matrix
 from nco.data.solution import Solution
 from nco.data.solution_files import read_sol, read_tour, write_sol, write_tour
 from nco.data.vrplib_format import read_vrplib, write_vrplib
@@ -70,19 +68,6 @@ def test_stated_costs_of_the_x_set_are_exact(shared: Path) -> None:
         assert report.cost == stored.cost, file.name
 
 
-def test_pyvrp_reads_the_same_instance(shared: Path) -> None:
-    """PyVRP's own reader gives the same matrix, demands and capacity for an X instance."""
-    file = shared / "instances/cvrp/X-n200-k36.vrp"
-    ours, theirs = read_vrplib(file), pyvrp.read(file, round_func="round")
-    matrix = distance_matrix(ours)[0].numpy()
-    assert np.array_equal(matrix, theirs.distance_matrix(0))
-    assert ours.linehaul[0, 1:].tolist() == [c.delivery[0] for c in theirs.clients()]
-    assert ours.capacity.tolist() == theirs.vehicle_type(0).capacity
-    parsed = vrplib.read_instance(file, compute_edge_weights=False)
-    assert ours.coords is not None
-    assert np.array_equal(ours.coords[0].numpy(), parsed["node_coord"])
-
-
 @pytest.mark.parametrize("name", ["C1_10_1", "R1_10_1", "RC2_10_1"])
 def test_windows_of_gehring_and_homberger(shared: Path, name: str) -> None:
     """With the DIMACS rounding the stored routes are feasible and cost what the file states."""
@@ -108,12 +93,6 @@ def test_backhauls_of_queiroga(shared: Path, name: str) -> None:
     assert report.cost == stored.cost
     assert bool((instance.backhaul > 0).any())
     assert not bool(instance.mixed_backhaul)
-
-
-def test_what_an_instance_cannot_state_is_refused_by_name(shared: Path) -> None:
-    """Vidal's limit of a route's duration is named, with its line, rather than dropped."""
-    with pytest.raises(InputError, match=r"line 8 \(VEHICLES_MAX_DURATION\).*not supported"):
-        read_vrplib(shared / "instances/mdvrptw/PR11A.vrp")
 
 
 def test_the_depot_comes_first_and_customers_keep_their_order(tmp_path: Path) -> None:
@@ -179,6 +158,48 @@ def test_limits_times_and_fleet(tmp_path: Path) -> None:
         read_text(tmp_path, SQUARE.replace("CAPACITY : 10\n", duration))
 
 
+HOURS = "TIME_WINDOW_SECTION\n5 0 90\n7 0 90\n12 0 90\n30 10 70\nDEPOT_SECTION"
+
+
+def test_a_limit_of_the_duration_is_read_where_it_can_be_stated(tmp_path: Path) -> None:
+    """Without service and windows it limits the length; from the depot's hours on, nothing."""
+    limited = SQUARE.replace("CAPACITY : 10\n", "CAPACITY : 10\nVEHICLES_MAX_DURATION : 60\n")
+    assert read_text(tmp_path, limited).distance_limit.tolist() == [60]
+    timed = limited.replace("DEPOT_SECTION", HOURS)
+    assert read_text(tmp_path, timed, Rounding.NONE).distance_limit.tolist() == [math.inf]
+    tighter = timed.replace("DURATION : 60", "DURATION : 59.5")
+    with pytest.raises(InputError, match=r"MAX_DURATION\): with time windows .* at least 60"):
+        read_text(tmp_path, tighter, Rounding.NONE)
+    served = limited.replace("CAPACITY : 10\n", "CAPACITY : 10\nSERVICE_TIME : 1\n")
+    with pytest.raises(InputError, match=r"MAX_DURATION\): with service times"):
+        read_text(tmp_path, served)
+
+
+TWO_DEPOTS = SQUARE.replace("30\n-1", "30\n12\n-1").replace("12 2", "12 0").replace("CVRP", "MDVRP")
+
+
+def fleet(*starts: int) -> str:
+    """`SQUARE` with two depots and a vehicle at each of ``starts``."""
+    rows = "".join(f"{vehicle} {depot}\n" for vehicle, depot in enumerate(starts, 1))
+    text = TWO_DEPOTS.replace("CAPACITY : 10\n", f"CAPACITY : 10\nVEHICLES : {len(starts)}\n")
+    return text.replace("DEPOT_SECTION", f"VEHICLES_DEPOT_SECTION\n{rows}DEPOT_SECTION")
+
+
+def test_a_fleet_of_each_depot_is_read_where_it_is_no_limit(tmp_path: Path) -> None:
+    """Two customers: two vehicles at each depot are all that can be used."""
+    assert read_text(tmp_path, fleet(30, 12, 12, 30)).num_vehicles.tolist() == [UNLIMITED]
+    for starts, message in (
+        ((30, 12, 30), "1 vehicles start from depot 12; a fleet of each depot's own is not"),
+        ((30, 30, 30), "0 vehicles start from depot 12"),
+        ((30, 12, 7, 12), "7 is no depot; accepted: 30, 12"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_text(tmp_path, fleet(*starts))
+    untold = TWO_DEPOTS.replace("CAPACITY : 10\n", "CAPACITY : 10\nVEHICLES : 9\n")
+    with pytest.raises(InputError, match=r"VEHICLES\): it is not told from which of the 2 depots"):
+        read_text(tmp_path, untold)
+
+
 lengths = st.floats(-1e7, 1e7, allow_nan=False)
 amounts = st.floats(0, 1e6, allow_nan=False)
 
@@ -213,7 +234,7 @@ def arguments(draw: st.DrawFn) -> dict[str, Any]:
         fields["service_time"] = per_node(amounts)
     if draw(st.booleans()):
         fields["distance_limit"] = draw(st.floats(0.1, 1e6))
-    if draw(st.booleans()):
+    if num_depots == 1 and draw(st.booleans()):
         fields["num_vehicles"] = draw(st.integers(1, 99))
     # the instance is built in the test: the types checked then take random numbers of Python's
     return {"num_depots": num_depots, **fields}
@@ -248,6 +269,10 @@ def test_what_the_format_cannot_state_is_refused(tmp_path: Path) -> None:
         (Instance.vrp(coords=line, capacity=2, time_window=half_open), "never closes"),
         (Instance.vrp(coords=[line] * 2, capacity=2), "one instance, not 2"),
         (Instance.vrp(coords=line, capacity=2, service_time=[1, 1, 1]), "depot has a service"),
+        (
+            Instance.vrp(coords=[*line, [3.0, 0.0]], capacity=2, num_depots=2, num_vehicles=1),
+            "one fleet of 1 for 2 depots; accepted: at least 2",
+        ),
     ]
     for instance, message in cases:
         with pytest.raises(InputError, match=message):
