@@ -47,26 +47,31 @@ class Problem:
 class ORToolsSolver:
     """OR-Tools routing.
 
-    An iteration limit is its solution limit, and repeats exactly. OR-Tools takes no seed. It
-    starts from savings: in 2 s at 1,000 customers that gave 111.3 where its automatic choice gave
-    118.7, and on 192 combinations of attributes with 12 customers it missed the best cost once,
-    the automatic choice four times.
+    An iteration limit is its solution limit, and repeats exactly. OR-Tools takes no seed.
+
+    By default it starts from savings: in 2 s at 1,000 customers that gave 111.3 where its automatic
+    choice gave 118.7, and on 192 combinations of attributes with 12 customers it missed the best
+    cost once, the automatic choice four times. With several depots it starts from parallel cheapest
+    insertion: after 1.3 s of a core at 50 customers and 3 depots that was 0.1 to 2.5 % above the
+    reference in four variants, from savings 3 to 7.5 %.
 
     Args:
-        first_solution_strategy, metaheuristic: OR-Tools' names, in lower case.
+        first_solution_strategy, metaheuristic: OR-Tools' names, in lower case; None is the default.
         num_workers: processes that work on instances of a batch at the same time.
 
     Raises:
         InputError: an unknown strategy or metaheuristic.
     """
 
-    first_solution_strategy: str = "savings"
+    first_solution_strategy: str | None = None
     metaheuristic: str = "guided_local_search"
     num_workers: int = 1
 
     def __post_init__(self) -> None:
         for name, enum in _ENUMS.items():
             value = getattr(self, name)
+            if value is None and name == "first_solution_strategy":
+                continue
             accepted = [known.lower() for known in enum.Value.DESCRIPTOR.values_by_name]
             if value not in accepted:
                 raise InputError(f"{name} is {value!r}; accepted: {', '.join(accepted)}")
@@ -100,7 +105,7 @@ class ORToolsSolver:
             fleet=fleet(instance),
             open_route=bool(instance.open_route),
             mixed=bool(instance.mixed_backhaul),
-            first_solution_strategy=self.first_solution_strategy,
+            first_solution_strategy=self.first_solution_strategy or _start(depots),
             metaheuristic=self.metaheuristic,
         )
 
@@ -108,6 +113,10 @@ class ORToolsSolver:
 def supported(instance: Instance) -> frozenset[Attribute]:
     """What can be expressed: a classical backhaul that also has a delivery cannot."""
     return SUPPORTED if bool(instance.mixed_backhaul) else SUPPORTED - {Attribute.BOTH_LOADS}
+
+
+def _start(num_depots: int) -> str:
+    return "parallel_cheapest_insertion" if num_depots > 1 else "savings"
 
 
 def _vehicles(instance: Instance, scaled: Scaled) -> int:

@@ -56,9 +56,9 @@ class ORToolsConfig(BaseSolverConfig):
     note: ClassVar[str] = "guided local search, no seed; problems also combined; Apache-2.0"
 
     solver: Literal["ortools"]
-    first_solution_strategy: Literal[
-        "automatic", "path_cheapest_arc", "savings", "parallel_cheapest_insertion"
-    ] = "savings"
+    first_solution_strategy: (
+        Literal["automatic", "path_cheapest_arc", "savings", "parallel_cheapest_insertion"] | None
+    ) = None
     metaheuristic: Literal[
         "guided_local_search", "simulated_annealing", "tabu_search", "greedy_descent"
     ] = "guided_local_search"

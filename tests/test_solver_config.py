@@ -42,7 +42,7 @@ def test_configuration_reaches_the_solver() -> None:
     read = TypeAdapter(SolverConfig).validate_python
     config = read({"solver": "ortools", "metaheuristic": "tabu_search", "num_workers": 2})
     assert isinstance(config, ORToolsConfig)
-    assert build_solver(config) == ORToolsSolver("savings", "tabu_search", 2)
+    assert build_solver(config) == ORToolsSolver(None, "tabu_search", 2)
     for wrong in ({"time": 3}, {"num_workers": 0}, {"metaheuristic": "luck"}):
         with pytest.raises(ValidationError):
             read({"solver": "ortools"} | wrong)
