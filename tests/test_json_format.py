@@ -20,8 +20,10 @@ from nco.data.json_format import (
     read_json_solutions,
     write_json_solutions,
 )
+from nco.data.multi_task import VARIANTS
 from nco.data.solution_files import StoredSolution
 from nco.envs.checker import evaluate
+from tests.multi_task import small
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 amounts = st.floats(0, allow_nan=False, allow_infinity=False, width=32)
@@ -105,6 +107,17 @@ def test_a_batch_reads_back_the_same(tmp_path: Path, singles: list[Instance]) ->
     assert again.valid.equal(batch.valid)
     for ours, theirs in zip(unbatch(batch), unbatch(again), strict=True):
         assert_same(ours, theirs)
+
+
+def test_all_48_variants_read_back_the_same(tmp_path: Path) -> None:
+    """In one batch of mixed variants and depots, and each by itself, to the last bit."""
+    singles = [small(variant, 5, 1, seed=6) for variant in VARIANTS]
+    write(collate(singles), tmp_path / "all.json")
+    for ours, theirs in zip(singles, unbatch(read(tmp_path / "all.json")), strict=True):
+        assert_same(theirs, ours)
+    for i, one in enumerate(singles):
+        write(one, tmp_path / f"{i}.json")
+        assert_same(read(tmp_path / f"{i}.json"), one)
 
 
 def test_the_schema_has_every_field() -> None:
