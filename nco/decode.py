@@ -62,6 +62,7 @@ def decode(
     generator: torch.Generator | None = None,
     memory: float | None = None,
     time_limit: float | None = None,
+    fused: bool | None = None,
 ) -> Decoded:
     """Decode every instance many times and keep the cheapest solution of each.
 
@@ -76,6 +77,7 @@ def decode(
         time_limit: wall seconds for each instance. The first pass is always completed; further
             copies under ``augment`` are begun only while, by the time of those before, they will
             end in time.
+        fused: as `nco.rollout.rollout` explains.
 
     Raises:
         InputError: ``augment`` or ``samples`` is not accepted, or the policy cannot see the
@@ -94,6 +96,7 @@ def decode(
         best = _decode_chunk(
             env, policy, part, strategy, per_start if multi_start else None, samples, augment,
             generator, memory, None if time_limit is None else time_limit * part.batch_size[0],
+            fused,
         )  # fmt: skip
         chosen.append(best.actions)
         costs.append(best.costs)
@@ -112,6 +115,7 @@ def _decode_chunk(
     generator: torch.Generator | None,
     memory: float | None,
     seconds: float | None,
+    fused: bool | None,
 ) -> Decoded:
     begun = time.perf_counter()
     count = (num_starts or 1) * samples
@@ -139,6 +143,7 @@ def _decode_chunk(
                 generator=generator,
                 encoding=encoding,
                 memory=math.inf,
+                fused=fused,
             )
             best = _better(best, found)
     assert best is not None  # augment is at least 1

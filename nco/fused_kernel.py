@@ -8,13 +8,16 @@ the plain path.
 
 The lines of `extended` and `within` say what `nco.envs.loads` and `nco.envs.travel` say, in the
 same precision, over the tables that those prepare. A resource whose table is None does not exist in
-the compiled kernel.
+the compiled kernel. Types are not checked at run time: a checker's wrapper would hide a function
+from Triton.
 
 Shapes: B instances, S trajectories of each, N nodes, D embedding, H heads, P depots, T steps. In
 the kernel a vector has one entry for each trajectory of the block, a matrix a column for each node.
 """
 
 from __future__ import annotations
+
+from typing import no_type_check
 
 import triton
 import triton.language as tl
@@ -23,6 +26,7 @@ from nco.fused_tables import Values
 
 
 @triton.jit
+@no_type_check
 def extended(values, rules, b, origin, to, N):
     """The values after going to ``to``: one node of each trajectory, or all nodes."""
     load, picked, order, time, distance = values
@@ -44,6 +48,7 @@ def extended(values, rules, b, origin, to, N):
 
 
 @triton.jit
+@no_type_check
 def within(values, rules, b, home, to, allowed, N, P: tl.constexpr):
     """Which of the allowed customers keep every constraint, from the values on reaching them."""
     if rules.demand is not None:
@@ -58,6 +63,7 @@ def within(values, rules, b, home, to, allowed, N, P: tl.constexpr):
 
 
 @triton.jit
+@no_type_check
 def add_depots(allowed, unvisited, rules, b, current, home, nodes, step, N, P: tl.constexpr):
     """Depots that can serve a customer that is left, or else the trajectory's own; see
     `nco.envs.vrp.VRP`."""
@@ -78,6 +84,7 @@ def add_depots(allowed, unvisited, rules, b, current, home, nodes, step, N, P: t
 
 
 @triton.jit
+@no_type_check
 def action_mask(
     values, unvisited, rules, b, current, home, nodes, step, N,
     HAS_DEPOT: tl.constexpr, P: tl.constexpr,
@@ -101,6 +108,7 @@ def action_mask(
 
 
 @triton.jit
+@no_type_check
 def add_features(query, values, decoder, rules, columns, b, home, at, real, D, P: tl.constexpr):
     """The part of the queries that the context features give, by the resources' `features`."""
     table = decoder.query_features + at
@@ -134,6 +142,7 @@ def add_features(query, values, decoder, rules, columns, b, home, at, real, D, P
 
 
 @triton.jit
+@no_type_check
 def scores(
     decoder, rules, columns, values, b, current, first, allowed, nodes, step, clip, N,
     H: tl.constexpr, W: tl.constexpr, W_BLOCK: tl.constexpr, P: tl.constexpr,
@@ -184,6 +193,7 @@ def scores(
 
 
 @triton.jit
+@no_type_check
 def chosen(
     logits, allowed, nodes, seed, row, step, temperature,
     N_BLOCK: tl.constexpr, SAMPLING: tl.constexpr,
@@ -203,7 +213,9 @@ def chosen(
     return tl.minimum(first, last)
 
 
-@triton.jit
+# not compiled anew for every number of trajectories, steps and forced actions
+@triton.jit(do_not_specialize=["S", "T", "step"])
+@no_type_check
 def episode(
     decoder, rules, columns: tl.constexpr, start, seeds, actions, taken,
     S, N, T, step, clip, temperature,

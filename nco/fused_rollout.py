@@ -30,10 +30,13 @@ MOST_NODES = 256
 """A block of trajectories keeps several numbers for each node in registers."""
 LEAST_CAPABILITY = (8, 0)
 """Of a GPU; what Triton supports."""
-SMALL_BLOCK, LARGE_BLOCK = 16, 32
-"""Trajectories of one program."""
 LEAST_BLOCK = 16
 """What a product of blocks takes in each direction."""
+MOST_TRAJECTORIES = 32
+"""Of one program; each reads the tables once a step for all of its trajectories."""
+MOST_ENTRIES = 4096
+"""Of a trajectories × nodes block: more do not fit the registers of 8 warps (as compiled for
+compute capability 9.0)."""
 
 
 def why_not_fused(
@@ -122,8 +125,9 @@ def fused_actions(
     rules, columns, used, constant = rules_of(env, state)
     decoder = decoder_tables(encoding, constant, env.has_depot or state.steps > 0)
     heads, width = decoder.key.shape[1:3]
-    block = SMALL_BLOCK if s <= SMALL_BLOCK else LARGE_BLOCK
-    programs = b * -(-s // block)
+    node_block = _block(n)
+    trajectory_block = min(_block(s), MOST_TRAJECTORIES, MOST_ENTRIES // node_block)
+    programs = b * -(-s // trajectory_block)
     actions = torch.empty(b, s, most, dtype=torch.int32, device=device)
     taken = torch.empty(programs, dtype=torch.int32, device=device)
     episode[(programs,)](
@@ -150,9 +154,10 @@ def fused_actions(
         P=1 if state.problem.homes is None else state.problem.homes.shape[1],
         HAS_DEPOT=env.has_depot,
         SAMPLING=isinstance(strategy, Sampling),
-        S_BLOCK=block,
-        N_BLOCK=_block(n),
+        S_BLOCK=trajectory_block,
+        N_BLOCK=node_block,
         W_BLOCK=_block(width),
+        num_warps=4 if node_block <= 64 else 8,
     )
     return actions[:, :, : int(taken.max())].long()
 

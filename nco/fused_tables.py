@@ -103,9 +103,7 @@ class Start(NamedTuple):
     used: Values
 
 
-def decoder_tables(
-    encoding: Encoding, constant: Float[Tensor, " feature"], started: bool
-) -> DecoderTables:
+def decoder_tables(encoding: Encoding, constant: list[float], started: bool) -> DecoderTables:
     """The policy's tables, with the features that are constant multiplied in."""
     tables = {name: table.contiguous() for name, table in encoding.batched.items()}
     features = encoding.shared["query_features"].contiguous()

@@ -35,6 +35,7 @@ class NeuralSolver:
         multi_start: one trajectory from every first customer (Kwon et al. 2020).
         temperature, top_k, top_p: of the draws, as `nco.strategies.Sampling` explains.
         memory: bytes that one step's attention weights may take.
+        fused: whether one kernel runs a whole episode, as `nco.rollout.rollout` explains.
     """
 
     policy: Policy
@@ -46,6 +47,7 @@ class NeuralSolver:
     top_k: int | None = None
     top_p: float | None = None
     memory: float | None = None
+    fused: bool | None = None
 
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
@@ -106,7 +108,7 @@ class NeuralSolver:
         solver = self if samples is None and augment is None else NeuralSolver(
             self.policy, self.card, self.samples if samples is None else samples,
             self.augment if augment is None else augment, self.multi_start, self.temperature,
-            self.top_k, self.top_p, self.memory,
+            self.top_k, self.top_p, self.memory, self.fused,
         )  # fmt: skip
         return _solved(solver, instance, seed, budget.time_limit)
 
@@ -128,6 +130,7 @@ def _solved(
         augment=solver.augment,
         generator=generator,
         memory=solver.memory,
+        fused=solver.fused,
         time_limit=time_limit,
     )
     actions = best.actions.cpu()
@@ -158,13 +161,14 @@ def load(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    fused: bool | None = None,
     device: str = "cpu",
 ) -> NeuralSolver:
     """A trained model as a solver.
 
     Args:
         path: a model folder, a run's folder (its ``model/`` is taken), or a shipped model's name.
-        samples, augment, multi_start, temperature, top_k, top_p: as `NeuralSolver` explains.
+        samples, augment, multi_start, temperature, top_k, top_p, fused: as `NeuralSolver` explains.
         device: where it runs, e.g. ``cuda``.
 
     Raises:
@@ -193,6 +197,7 @@ def load(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        fused=fused,
     )
 
 

@@ -47,6 +47,7 @@ class SharedBaseline(Algorithm):
             generator=generator,
             record=True,
             encoding=encoding,
+            fused=self.config.training.fused,
         )
         return trajectory, encoding
 

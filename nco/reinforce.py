@@ -14,12 +14,27 @@ from nco.strategies import Sampling
 
 
 def sample_one(
-    env: Environment, policy: Policy, instance: Instance, generator: torch.Generator
+    env: Environment,
+    policy: Policy,
+    instance: Instance,
+    generator: torch.Generator,
+    fused: bool | None,
 ) -> tuple[Trajectory, Encoding]:
-    """One sampled trajectory of each instance, recorded, with the encoding it came from."""
+    """One sampled trajectory of each instance, recorded, with the encoding it came from.
+
+    Args:
+        fused: as `nco.rollout.rollout` explains.
+    """
     encoding = policy.encode(instance, generator)
     trajectory = rollout(
-        env, policy, instance, Sampling(), generator=generator, record=True, encoding=encoding
+        env,
+        policy,
+        instance,
+        Sampling(),
+        generator=generator,
+        record=True,
+        encoding=encoding,
+        fused=fused,
     )
     return trajectory, encoding
 
