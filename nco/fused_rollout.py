@@ -157,7 +157,8 @@ def fused_actions(
         S_BLOCK=trajectory_block,
         N_BLOCK=node_block,
         W_BLOCK=_block(width),
-        num_warps=4 if node_block <= 64 else 8,
+        # an option of Triton's, which its types do not show
+        num_warps=4 if node_block <= 64 else 8,  # pyright: ignore[reportCallIssue]
     )
     return actions[:, :, : int(taken.max())].long()
 
