@@ -15,6 +15,7 @@ from nco.envs.environment import Environment, Observation
 from nco.fused_rollout import fused_actions, why_not_fused
 from nco.models.policy import Encoding, Policy, Scores, Usage
 from nco.strategies import Strategy
+from nco.threads import map_in_order
 
 
 @dataclass(frozen=True)
@@ -115,24 +116,36 @@ def rollout(
     with torch.no_grad():
         if encoding is None:
             encoding = policy.encode(instance)
-        parts = []
-        for first in range(0, count, size):
+        tables = encoding
+        begins = range(0, count, size)
+        generators = [generator] if len(begins) == 1 else split(generator, len(begins))
+
+        def piece(index: int) -> Trajectory:
+            first = begins[index]
             last = min(count, first + size)
-            parts.append(
-                _rollout(
-                    env,
-                    policy,
-                    instance[first:last] if size < count else instance,
-                    strategy,
-                    num_trajectories,
-                    None if starts is None else starts[first:last],
-                    generator,
-                    record,
-                    encoding.part(first, last),
-                    fused,
-                )
+            return _rollout(
+                env,
+                policy,
+                instance[first:last] if size < count else instance,
+                strategy,
+                num_trajectories,
+                None if starts is None else starts[first:last],
+                generators[index],
+                record,
+                tables.part(first, last),
+                fused,
             )
+
+        parts = list(map_in_order(piece, range(len(begins)), instance.valid.device))
     return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def split(generator: torch.Generator | None, count: int) -> list[torch.Generator | None]:
+    """Generators of their own for pieces that may run side by side."""
+    if generator is None:
+        return [None] * count
+    seeds = torch.randint(2**62, (count,), generator=generator, device=generator.device)
+    return [torch.Generator(generator.device).manual_seed(seed) for seed in seeds.tolist()]
 
 
 def _rollout(
