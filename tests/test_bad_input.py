@@ -15,8 +15,8 @@ import torch
 from nco import cli
 from nco.build import build_env, build_policy
 from nco.model_files import ModelCard, TrainedOn, save_model
-from nco.solver_config import available_solvers
 from nco.policy_config import POMOConfig
+from nco.solver_config import available_solvers
 
 GOOD = """NAME : good
 TYPE : CVRP
