@@ -23,6 +23,7 @@ from nco.models.layers import (
     NodeEmbedding,
     NormKind,
     SelfAttention,
+    node_mean,
     norm_layer,
 )
 from nco.models.policy import Usage
@@ -39,12 +40,7 @@ class Conditions:
 
     def summary(self, x: Float[Tensor, "batch node dim"]) -> Summary:
         """What a gate may know, with the mean of the real nodes."""
-        if self.valid is None:
-            pooled = x.mean(1)
-        else:
-            real = self.valid.unsqueeze(2).to(x.dtype)
-            pooled = (x * real).sum(1) / real.sum(1)
-        return Summary(pooled, self.attributes, self.generator)
+        return Summary(node_mean(x, self.valid), self.attributes, self.generator)
 
 
 class FeedForward(nn.Module, ABC):

@@ -187,6 +187,30 @@ class RMSNorm(nn.Module):
         return self.norm(x)
 
 
+@final
+class CentredRMSNorm(nn.Module):
+    """RMS norm of what is left when the mean over an instance's nodes is taken away."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm(dim)
+
+    def forward(
+        self, x: Float[Tensor, "batch node dim"], valid: Bool[Tensor, "batch node"] | None
+    ) -> Float[Tensor, "batch node dim"]:
+        return self.norm(x - node_mean(x, valid).unsqueeze(1), valid)
+
+
+def node_mean(
+    x: Float[Tensor, "batch node dim"], valid: Bool[Tensor, "batch node"] | None
+) -> Float[Tensor, "batch dim"]:
+    """The mean over the real nodes."""
+    if valid is None:
+        return x.mean(1)
+    real = valid.unsqueeze(2).to(x.dtype)
+    return (x * real).sum(1) / real.sum(1)
+
+
 def norm_layer(kind: NormKind, dim: int) -> InstanceNorm | BatchNorm | RMSNorm:
     """A fresh layer by its name."""
     match kind:

@@ -15,7 +15,7 @@ from nco.envs.environment import Environment, Observation
 from nco.models.decoders import Decoder, ExpertPointerDecoder, PointerDecoder, ReLDDecoder
 from nco.models.encoder import Conditions, Dense, Encoder, FeedForward, Mixture, PreNormLayer
 from nco.models.gates import Gate, GateFactory
-from nco.models.layers import FiLM, NodeEmbedding, RMSNorm
+from nco.models.layers import CentredRMSNorm, FiLM, NodeEmbedding
 from nco.models.policy import Encoding, Policy, Scores
 
 DecoderKind = Literal["pointer", "reld"]
@@ -28,10 +28,13 @@ class RouteFinder(Policy):
 
     What holds for a whole instance enters at its depots, by embeddings without bias.
 
-    Differs from the paper in: attributes are scaled by the instance (limits, times and loads as
-    shares) instead of given in the units of the unit square; the depot sees the mixed-backhaul
-    flag wherever the problem has mixed backhauls; the decoder's context has two loads, and the
-    home depot's place only where the problem has several depots.
+    Differs from the paper in: the last norm takes the mean over the nodes away first. What all
+    nodes have in common, such as the instance's attributes, otherwise outweighs what tells them
+    apart, pushes all scores to one end of the clip, and training hardly begins
+    (docs/decisions.md). Attributes are scaled by the instance (limits, times and loads as shares)
+    instead of given in the units of the unit square; the depot sees the mixed-backhaul flag
+    wherever the problem has mixed backhauls; the decoder's context has two loads, and the home
+    depot's place only where the problem has several depots.
 
     Args:
         decoder: "pointer" or "reld".
@@ -78,7 +81,7 @@ class RouteFinder(Policy):
                 )
                 for _ in range(num_layers)
             ],
-            RMSNorm(dim),
+            CentredRMSNorm(dim),
         )
         self.film = modulation()
         self.decoder: Decoder = (
