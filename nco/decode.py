@@ -62,7 +62,7 @@ def decode(
     generator: torch.Generator | None = None,
     memory: float | None = None,
     time_limit: float | None = None,
-    fused: bool | None = None,
+    fused: bool | None = False,
 ) -> Decoded:
     """Decode every instance many times and keep the cheapest solution of each.
 

@@ -47,7 +47,7 @@ class NeuralSolver:
     top_k: int | None = None
     top_p: float | None = None
     memory: float | None = None
-    fused: bool | None = None
+    fused: bool | None = False
 
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
@@ -161,7 +161,7 @@ def load(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    fused: bool | None = None,
+    fused: bool | None = False,
     device: str = "cpu",
 ) -> NeuralSolver:
     """A trained model as a solver.

@@ -79,7 +79,7 @@ def rollout(
     record: bool = False,
     encoding: Encoding | None = None,
     memory: float | None = None,
-    fused: bool | None = None,
+    fused: bool | None = False,
 ) -> Trajectory:
     """Build ``num_trajectories`` solutions of each instance, without gradients.
 
@@ -95,7 +95,8 @@ def rollout(
         encoding: the policy's tables of this instance, where they are computed already.
         memory: as `trajectories_at_once` explains; draws depend on it.
         fused: whether one kernel runs all steps (`nco.fused_rollout`); None: on a GPU, where the
-            environment, the policy and the strategy allow.
+            environment, the policy and the strategy allow. Off by default, as the kernel has run
+            in an interpreter only.
 
     Raises:
         InputError: ``starts`` does not match, or ``fused`` is asked for and not possible.

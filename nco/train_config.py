@@ -148,9 +148,9 @@ class LoopConfig(Strict):
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     devices: PositiveInt = 1
     nodes: PositiveInt = 1
-    fused: bool | None = None
-    """Whether rollouts run in one kernel; false never, true always or not at all. By default on a
-    GPU, where problem and policy allow."""
+    fused: bool | None = False
+    """Whether rollouts run in one kernel: true always, or the run is refused; null on a GPU where
+    problem and policy allow. It has run in an interpreter only, so it is off by default."""
     log_every: PositiveInt = 50
     """Batches between two rows of the log."""
 
