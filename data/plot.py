@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from nco.data.errors import InputError
 from nco.data.instance import Instance
@@ -19,6 +20,9 @@ from nco.data.solution import Solution
 from nco.data.text_file import write_text
 
 PLOT_SUFFIXES = (".png", ".html")
+
+DELIVERY, PICKUP = ("o", 1.0), ("^", 1.25)
+"""Marker of a customer, and its size relative to a dot."""
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -46,7 +50,8 @@ def require_drawable(instance: Instance, name: str) -> None:
 def draw(solution: Solution, axes: Axes) -> None:
     """Draw a solution into ``axes``: a colour for each route, black squares for depots.
 
-    Customers that no route visits stay grey. An open route ends at its last customer.
+    Customers are dots, those with a pickup triangles; the ones that no route visits stay grey. An
+    open route ends at its last customer.
 
     Raises:
         InputError: the instance has no coordinates.
@@ -58,24 +63,33 @@ def draw(solution: Solution, axes: Axes) -> None:
     num_depots, is_open = int(instance.num_depots[0]), bool(instance.open_route[0])
     nodes = [i for i, valid in enumerate(instance.valid[0].tolist()) if valid]
 
+    def customers(wanted: Sequence[int], colour: str | tuple[float, ...]) -> None:
+        for marker, share, among in ((*DELIVERY, known - pickups), (*PICKUP, pickups)):
+            places = columns([i for i in wanted if i in among])
+            axes.plot(*places, marker, color=colour, markersize=share * size)
+
     def columns(wanted: Sequence[int]) -> tuple[list[float], list[float]]:
         # an infeasible solution may name a node that does not exist
         found = [points[i] for i in wanted if i in known]
         return [p[0] for p in found], [p[1] for p in found]
 
-    known = set(nodes)
+    known, pickups = set(nodes), set(nodes) & _pickups(instance)
     size = max(1.5, 12 / math.sqrt(1 + len(nodes) / 10))
-    axes.plot(*columns(nodes[num_depots:]), "o", color="0.7", markersize=size)
+    customers(nodes[num_depots:], "0.7")
     for number, (route, depot) in enumerate(zip(solution.routes, solution.depots, strict=True)):
         start = [depot] if num_depots else []
         back = [] if is_open else start or route[:1]
         colour = _colour(number)
         axes.plot(*columns([*start, *route, *back]), "-", color=colour, linewidth=1.2)
-        axes.plot(*columns(route), "o", color=colour, markersize=size)
+        customers(route, colour)
     axes.plot(*columns(range(num_depots)), "s", color="black", markersize=max(6.0, size))
     axes.set_aspect("equal", adjustable="datalim")
     axes.tick_params(labelsize=8)
     axes.set_title(title(solution), fontsize=10)
+
+
+def _pickups(instance: Instance) -> set[int]:
+    return set(instance.backhaul[0].nonzero().flatten().tolist())
 
 
 def _colour(number: int) -> tuple[float, ...]:
@@ -98,6 +112,11 @@ def figure(solution: Solution) -> Figure:
     """
     drawn = Figure(figsize=(7, 7), layout="constrained")
     draw(solution, drawn.add_subplot())
+    if _pickups(solution.instance):
+        told = {"depot": "s", "delivery": DELIVERY[0], "pickup": PICKUP[0]}
+        handles = [Line2D([], [], linestyle="", marker=m, color="0.3", label=name)
+                   for name, m in told.items()]  # fmt: skip
+        drawn.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return drawn
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nco.cli_files import NAME, output_paths
+from nco.data.attributes import variant_names
 from nco.data.batching import unbatch
 from nco.data.files import INSTANCE_SUFFIXES, write
 from nco.data.instance import Instance, Rounding, is_customer
@@ -43,6 +44,7 @@ def facts(one: Instance) -> dict[str, str]:
         "customers": str(int(customers.sum())),
         "depots": str(int(one.num_depots[0])),
         "geometry": _geometry(one),
+        "variant": variant_names(one)[0],
         "attributes": ", ".join(set_attributes(one)) or "none",
     }
     capacity = one.capacity[0].item()
@@ -55,7 +57,8 @@ def facts(one: Instance) -> dict[str, str]:
                 f"total {number(total)}"
             )
             if math.isfinite(capacity):
-                told[name] += f", at least {math.ceil(total / capacity - 1e-9)} routes"
+                routes = math.ceil(total / capacity - 1e-9)
+                told[name] += f", at least {routes} route" + ("" if routes == 1 else "s")
     if math.isfinite(capacity):
         told["capacity"] = number(capacity)
     return told

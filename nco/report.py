@@ -183,6 +183,8 @@ def _suite_blocks(summary: SuiteSummary, records: list[Record]) -> list[Block]:
     panels = route_panels(summary, records)
     if panels is not None:
         caption = f"Instance {summary.instances[0].name}: the best solution of each solver."
+        if bool((summary.first_instance.backhaul > 0).any()):
+            caption += " Triangles are customers with a pickup."
         blocks.append(Picture(f"{name}-routes.svg", panels, caption))
     comparison = comparison_table(summary)
     if comparison is not None:

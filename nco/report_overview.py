@@ -34,7 +34,7 @@ def overview_blocks(summaries: Sequence[SuiteSummary]) -> list[Block]:
     )
     dots = suite_dots(shown, _solvers(shown))
     if dots is not None:
-        caption = "Mean gap of each solver on each suite, with its 95 % interval."
+        caption = "Mean gap (marker) and its 95 % interval (line) of each solver on each suite."
         blocks.append(Picture("overview.svg", dots, caption))
     return blocks
 

@@ -30,7 +30,7 @@ td.text { white-space: normal; text-align: left; overflow-wrap: anywhere; }
 td small { display: block; color: var(--soft); font-size: 12.5px; }
 tbody tr:hover { background: var(--tint); }
 td.best { font-weight: 650; }
-tr.total td { border-top: 1.5px solid var(--ink); border-bottom: 0; }
+tr.total td { border-top: 2px solid var(--ink); border-bottom: 0; }
 a { color: inherit; text-decoration-color: #aab4be; text-underline-offset: 3px; }
 figure { margin: 18px 0 26px; }
 figure img { max-width: 100%; height: auto; display: block; }

@@ -131,6 +131,26 @@ def test_plot_of_an_open_route_has_no_way_back() -> None:
     assert np.stack(line.get_data(), 1).tolist() == [[0, 0], [0, 1], [1, 1]]
 
 
+def test_plot_tells_pickups_from_deliveries_and_draws_every_depot() -> None:
+    """Triangles for customers with a pickup, dots for the others, a square for a depot that no
+    route uses too."""
+    instance = nco.Instance.vrp(
+        coords=[[0, 0], [5, 5], [0, 1], [1, 1], [2, 1]],
+        demand=[0, 0, 1, 0, 1],
+        backhaul=[0, 0, 0, 1, 0],
+        capacity=9,
+        num_depots=2,
+    )
+    (axes,) = evaluate(instance, [[2, 3]], depots=[0], solver="hand", seconds=0.0).plot().axes
+    places: dict[object, set[tuple[float, float]]] = {}
+    for line in axes.lines:
+        points = np.stack(line.get_data(), 1).tolist()
+        places.setdefault(line.get_marker(), set()).update((x, y) for x, y in points)
+    assert places["^"] == {(1, 1)}
+    assert places["o"] == {(0, 1), (2, 1)}
+    assert places["s"] == {(0, 0), (5, 5)}
+
+
 def test_plot_needs_coordinates() -> None:
     """A matrix alone cannot be drawn, and the message says so."""
     instance = nco.Instance.tsp(distance=[[0, 1], [1, 0]])

@@ -169,6 +169,14 @@ def test_inspect_counts(run: Run) -> None:
     assert row(done, "capacity")[1:] == ["30", "-"]
 
 
+def test_inspect_names_the_variant_of_each_instance(run: Run) -> None:
+    """Of every instance of a mixed file."""
+    run("data", "generate", "mtvrp-48", "-n", 6, "-b", 3, "--seed", 4, "-o", "mixed.json")
+    names = variant_names(read("mixed.json"))
+    assert len(set(names)) == 3
+    assert row(run("data", "inspect", "mixed.json"), "variant")[1:] == names
+
+
 def test_inspect_cuts_nothing_on_a_narrow_screen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every attribute of four files stays whole in 80 columns, a few files to a table."""
     monkeypatch.setenv("COLUMNS", "80")
