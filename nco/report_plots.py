@@ -93,7 +93,7 @@ def suite_dots(summaries: Sequence[SuiteSummary], solvers: Sequence[str]) -> str
         figure = Figure(figsize=(10.4, 1.2 + 0.25 * len(summaries)), layout="constrained")
         axes = figure.add_subplot()
         # solvers of equal gap must not hide each other
-        offsets = np.linspace(-0.2, 0.2, len(solvers)) if len(solvers) > 1 else [0.0]
+        offsets = np.linspace(-0.27, 0.27, len(solvers)) if len(solvers) > 1 else [0.0]
         for solver, offset in zip(solvers, offsets, strict=True):
             found = [
                 (place + offset, row.gap)
