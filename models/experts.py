@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from nco.data.errors import InputError
+
 Activation = Literal["relu", "swiglu"]
 
 
@@ -34,10 +36,17 @@ class FeedForwardExperts(nn.Module):
         hidden: M of each expert.
         num_experts: E.
         activation: "relu" or "swiglu".
+
+    Raises:
+        InputError: D or M is not a multiple of 8.
     """
 
     def __init__(self, dim: int, hidden: int, num_experts: int, activation: Activation) -> None:
         super().__init__()
+        for name, width in (("dim", dim), ("hidden", hidden)):
+            # grouped products want rows of whole 16 bytes, in mixed precision too
+            if width % 8:
+                raise InputError(f"{name} is {width}; accepted with experts: a multiple of 8")
         gated = activation == "swiglu"
         self.gated = gated
         self.up = _uniform(num_experts, dim, hidden * (2 if gated else 1), fan_in=dim)

@@ -84,7 +84,10 @@ GateFactory = Callable[[int, tuple[str, ...]], Gate]
 
 
 def squared_variation(values: Float[Tensor, " expert"]) -> Float[Tensor, ""]:
-    """Variance over squared mean."""
+    """Variance over squared mean; 0 for a single value."""
+    if len(values) == 1:
+        # torch's sample variance of one value is NaN
+        return values.new_zeros(())
     return values.var() / (values.mean().square() + 1e-10)
 
 

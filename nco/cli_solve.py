@@ -55,7 +55,7 @@ def solve(
     from nco import solve_files
     from nco.api import solve as solve_instance
     from nco.api import solver_by_name
-    from nco.baselines.solver import Budget, SolveFailed
+    from nco.baselines.solver import Budget, SolveFailed, UnsupportedError
     from nco.data.errors import shortened
 
     budget = Budget(time_limit=time_limit, iterations=iterations)
@@ -79,6 +79,8 @@ def solve(
             except SolveFailed as error:
                 failures.append(f"{job.name}: {error}")
                 continue
+            except UnsupportedError as error:
+                raise UnsupportedError(f"{job.name}: {error}") from error
             rows.append((job, solution))
             job.write(solution)
             if not solution.feasible:

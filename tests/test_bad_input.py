@@ -361,7 +361,7 @@ def test_a_model_that_does_not_fit(refusal: Refusal, file: str, told: str) -> No
     save_tiny_model(Path("model"))
     Path("windows.json").write_text(as_file(time_window=[[0, 9], [0, 5], [0, 9]]))
     message = refusal(*solve(file, "--solver", "model"))
-    assert "model tiny (cvrp)" in message
+    assert f"{Path(file).stem}: model tiny (cvrp)" in message
     assert told in message
 
 

@@ -58,7 +58,7 @@ def test_routed_experts_equal_a_loop(activation: Activation) -> None:
     """Values and gradients, with an expert that nobody asks, tokens with fewer experts than
     others, and one with none."""
     torch.manual_seed(0)
-    experts = FeedForwardExperts(DIM, 12, 4, activation)
+    experts = FeedForwardExperts(DIM, 16, 4, activation)
     x = drawn(0, 2, 5, DIM).requires_grad_()
     weights = noisy(4)(x, {}).weights.detach()
     weights[:, :, 3] = 0
@@ -87,11 +87,11 @@ def test_routed_experts_equal_a_loop(activation: Activation) -> None:
 def test_merged_experts_are_one_layer_of_mixed_weights(activation: Activation) -> None:
     """For each instance: the layer whose parameters are the weighted sums of the experts'."""
     torch.manual_seed(0)
-    experts = FeedForwardExperts(DIM, 12, 3, activation)
+    experts = FeedForwardExperts(DIM, 16, 3, activation)
     x, weights = drawn(0, 4, 5, DIM), drawn(1, 4, 1, 3).softmax(2)
     found = experts(x, weights, 3)
     for i in range(4):
-        merged = FeedForwardExperts(DIM, 12, 1, activation)
+        merged = FeedForwardExperts(DIM, 16, 1, activation)
         for name, parameter in merged.named_parameters():
             source = experts.get_parameter(name)
             mixture = (weights[i, 0].view(-1, *[1] * (source.dim() - 1)) * source).sum(0)
@@ -156,6 +156,18 @@ def test_balance_loss_is_least_for_even_use() -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert sum(losses[-5:]) < 0.2 * sum(losses[:5])
+
+
+def test_one_expert_is_balanced() -> None:
+    """A spread over one expert is none, and leaves no NaN in the gradient."""
+    gate = noisy(num_experts=1, active=1)
+    choice = gate(drawn(6, 2, 5, DIM), gate.prepare(summary(2, seed=0), 5))
+    used = torch.stack(choice).sum((1, 2)).detach().requires_grad_()
+    loss = gate.balance_loss(used) + used.sum()
+    loss.backward()
+    assert float(loss.detach()) == float(used.detach().sum())
+    assert used.grad is not None
+    assert bool(used.grad.isfinite().all())
 
 
 def test_hierarchical_gate_draws_for_whole_instances() -> None:
@@ -229,3 +241,12 @@ def test_more_active_experts_than_there_are_is_refused() -> None:
         NoisyTopK(DIM, num_experts=4, active=5, balance=0.0)
     with pytest.raises(InputError, match="active is 0"):
         SharedSigmoid(DIM, shared=1, routed=4, active=0, rate=0.1)
+
+
+@pytest.mark.parametrize(("dim", "hidden", "told"), [(12, 16, "dim is 12"), (16, 7, "hidden is 7")])
+def test_widths_that_grouped_products_cannot_take_are_refused(
+    dim: int, hidden: int, told: str
+) -> None:
+    """When the layer is made, and not by torch at the first batch."""
+    with pytest.raises(InputError, match=f"{told}; accepted with experts: a multiple of 8"):
+        FeedForwardExperts(dim, hidden, 4, "relu")
