@@ -36,7 +36,9 @@ class POMO(Policy):
 
     Args:
         experts: a gate for each feed-forward of the encoder; None for dense ones.
-        decoder_experts: a gate behind the glimpse; None for one dense layer.
+        decoder_experts: a gate behind the glimpse; None for one dense layer. Gates that look at
+            the mean of an instance's nodes (hierarchical, soft merging) see next to nothing of it
+            behind an instance norm, which makes that mean the same for all instances.
     """
 
     def __init__(
