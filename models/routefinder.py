@@ -31,10 +31,11 @@ class RouteFinder(Policy):
     Differs from the paper in: the last norm takes the mean over the nodes away first. What all
     nodes have in common, such as the instance's attributes, otherwise outweighs what tells them
     apart, pushes all scores to one end of the clip, and training hardly begins within the first
-    85,000 instances (docs/decisions.md). Attributes are scaled by the instance (limits, times and loads as shares)
-    instead of given in the units of the unit square; the depot sees the mixed-backhaul flag
-    wherever the problem has mixed backhauls; the decoder's context has two loads, and the home
-    depot's place only where the problem has several depots.
+    85,000 instances (docs/decisions.md). Attributes are scaled by the instance (limits, times and
+    loads as shares) instead of given in the units of the unit square, with the unit of time as one
+    more column; the depot sees the mixed-backhaul flag wherever the problem has mixed backhauls;
+    the decoder's context has two loads, whether deliveries are over, the start of service for the
+    time, and the home depot's place only where the problem has several depots.
 
     Args:
         decoder: "pointer" or "reld".
