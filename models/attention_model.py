@@ -13,7 +13,7 @@ from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation
 from nco.models.encoder import Dense, post_norm_encoder
 from nco.models.gates import Gate
-from nco.models.layers import ContextProjection
+from nco.models.layers import ContextProjection, node_mean
 from nco.models.pointer import folded, pointer_logits, pointer_tables
 from nco.models.policy import Encoding, Policy, Scores
 
@@ -76,8 +76,7 @@ class AttentionModel(Policy):
     def encode(self, instance: Instance, generator: torch.Generator | None = None) -> Encoding:
         features = self.env.node_features(instance)
         nodes, _ = self.encoder(features, generator)
-        total = (nodes * features.valid.unsqueeze(2)).sum(1)
-        graph = self.project_graph(total / features.valid.sum(1, keepdim=True))
+        graph = self.project_graph(node_mean(nodes, features.valid))
         key, value, pointer_key = self.project_nodes(nodes).chunk(3, 2)
         start = None
         if self.placeholder is not None and self.project_first is not None:

@@ -141,6 +141,15 @@ class ExpertPointerDecoder(Decoder):
         return Scores(self.clip * scores.tanh(), {"decoder": torch.stack(choice)})
 
 
+def pointer_decoder(
+    env: Environment, dim: int, num_heads: int, clip: float, experts: GateFactory | None
+) -> Decoder:
+    """The pointer decoder with one dense layer behind the glimpse, or with experts."""
+    if experts is None:
+        return PointerDecoder(env, dim, num_heads, clip)
+    return ExpertPointerDecoder(env, dim, num_heads, clip, experts)
+
+
 @final
 class ReLDDecoder(Decoder):
     """ReLD (Huang et al. 2025, "Rethinking light decoder-based solvers for vehicle routing

@@ -122,6 +122,19 @@ class Mixture(FeedForward):
         return y, asked.sum((1, 2))
 
 
+def feed_forwards(
+    dim: int,
+    hidden: int,
+    activation: Activation,
+    experts: GateFactory | None,
+    attributes: tuple[str, ...],
+) -> FeedForwardFactory:
+    """Fresh feed-forwards for the layers of an encoder: dense ones, or experts behind a gate."""
+    if experts is None:
+        return lambda: Dense(dim, hidden, activation)
+    return lambda: Mixture(dim, hidden, activation, experts, attributes)
+
+
 class EncoderLayer(nn.Module, ABC):
     """Attention and a feed-forward, each with a residual connection and a norm."""
 

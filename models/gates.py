@@ -236,8 +236,21 @@ class SharedSigmoid(Gate):
         self.bias += self.rate * (routed.mean() - routed).sign()
 
 
+class InstanceGate(Gate, ABC):
+    """One mixture of all experts for each instance: `prepare` gives it as ``weights`` [B, 1, E]."""
+
+    @property
+    def per_instance(self) -> bool:
+        return True
+
+    def forward(
+        self, tokens: Float[Tensor, "batch token dim"], prepared: dict[str, Tensor]
+    ) -> Choice:
+        return Choice(prepared["weights"], prepared["weights"])
+
+
 @final
-class SoftMerging(Gate):
+class SoftMerging(InstanceGate):
     """One soft mixture for each instance, from the mean of its tokens; experts are merged.
 
     SMEAR (Muqeeth, Liu and Raffel 2023, arXiv:2306.03745): softmax(W h), no discrete routing.
@@ -248,21 +261,12 @@ class SoftMerging(Gate):
         self.num_experts = self.active = num_experts
         self.mix = nn.Linear(dim, num_experts)
 
-    @property
-    def per_instance(self) -> bool:
-        return True
-
     def prepare(self, summary: Summary, num_tokens: int) -> dict[str, Tensor]:
         return {"weights": self.mix(summary.pooled).float().softmax(1).unsqueeze(1)}
 
-    def forward(
-        self, tokens: Float[Tensor, "batch token dim"], prepared: dict[str, Tensor]
-    ) -> Choice:
-        return Choice(prepared["weights"], prepared["weights"])
-
 
 @final
-class AttributeGate(Gate, NamedInputs):
+class AttributeGate(InstanceGate, NamedInputs):
     """One soft mixture for each variant, softmax(W a + b) of its constraint vector a.
 
     Combinations that were never trained get a mixture from their attributes.
@@ -283,14 +287,5 @@ class AttributeGate(Gate, NamedInputs):
     def input_names(self) -> dict[str, tuple[int, tuple[str, ...]]]:
         return {"mix.weight": (1, self.attributes)}
 
-    @property
-    def per_instance(self) -> bool:
-        return True
-
     def prepare(self, summary: Summary, num_tokens: int) -> dict[str, Tensor]:
         return {"weights": self.mix(summary.attributes).float().softmax(1).unsqueeze(1)}
-
-    def forward(
-        self, tokens: Float[Tensor, "batch token dim"], prepared: dict[str, Tensor]
-    ) -> Choice:
-        return Choice(prepared["weights"], prepared["weights"])

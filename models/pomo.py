@@ -3,23 +3,18 @@ arXiv:2010.16011."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import final
 
-import torch
-
-from nco.data.instance import Instance
-from nco.envs.environment import Environment, Observation
-from nco.models.decoders import Decoder, ExpertPointerDecoder, PointerDecoder
-from nco.models.encoder import Conditions, Dense, FeedForward, Mixture, post_norm_encoder
-from nco.models.gates import Gate, GateFactory
+from nco.envs.environment import Environment
+from nco.models.decoders import pointer_decoder
+from nco.models.encoder import feed_forwards, post_norm_encoder
+from nco.models.encoder_decoder import EncoderDecoder
+from nco.models.gates import GateFactory
 from nco.models.layers import NormKind
-from nco.models.policy import Encoding, Policy, Scores
 
 
 @final
-class POMO(Policy):
+class POMO(EncoderDecoder):
     """Six encoder layers, no graph mean, and the raw node embedding as pointer key.
 
     Query = W_first(first) + W_last(last) for a problem without depot, W_last([last; resources])
@@ -57,11 +52,6 @@ class POMO(Policy):
         super().__init__()
         self.env = env
 
-        def feed_forward() -> FeedForward:
-            if experts is None:
-                return Dense(dim, hidden, "relu")
-            return Mixture(dim, hidden, "relu", experts, env.attribute_names)
-
         self.encoder = post_norm_encoder(
             env,
             dim=dim,
@@ -69,28 +59,7 @@ class POMO(Policy):
             num_layers=num_layers,
             norm=norm,
             output_bias=True,
-            feed_forward=feed_forward,
+            feed_forward=feed_forwards(dim, hidden, "relu", experts, env.attribute_names),
         )
-        self.decoder: Decoder = (
-            PointerDecoder(env, dim, num_heads, clip)
-            if decoder_experts is None
-            else ExpertPointerDecoder(env, dim, num_heads, clip, decoder_experts)
-        )
-
-    @property
-    def needs_start(self) -> bool:
-        return not self.env.has_depot
-
-    @property
-    def gates(self) -> Mapping[str, Gate]:
-        return {**self.encoder.gates, **self.decoder.gates}
-
-    def encode(self, instance: Instance, generator: torch.Generator | None = None) -> Encoding:
-        features = self.env.node_features(instance)
-        nodes, usage = self.encoder(features, generator)
-        conditions = Conditions(features.valid, features.attributes, generator)
-        encoding = self.decoder.tables(nodes, conditions.summary(nodes.float()))
-        return replace(encoding, usage={**usage, **encoding.usage})
-
-    def scores(self, encoding: Encoding, observation: Observation) -> Scores:
-        return self.decoder.scores(encoding, observation)
+        self.film = None
+        self.decoder = pointer_decoder(env, dim, num_heads, clip, decoder_experts)

@@ -3,26 +3,21 @@ routing problems", arXiv:2406.15007."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal, final
 
-import torch
-
 from nco.data.errors import InputError
-from nco.data.instance import Instance
-from nco.envs.environment import Environment, Observation
-from nco.models.decoders import Decoder, ExpertPointerDecoder, PointerDecoder, ReLDDecoder
-from nco.models.encoder import Conditions, Dense, Encoder, FeedForward, Mixture, PreNormLayer
-from nco.models.gates import Gate, GateFactory
+from nco.envs.environment import Environment
+from nco.models.decoders import ReLDDecoder, pointer_decoder
+from nco.models.encoder import Encoder, PreNormLayer, feed_forwards
+from nco.models.encoder_decoder import EncoderDecoder
+from nco.models.gates import GateFactory
 from nco.models.layers import CentredRMSNorm, FiLM, NodeEmbedding
-from nco.models.policy import Encoding, Policy, Scores
 
 DecoderKind = Literal["pointer", "reld"]
 
 
 @final
-class RouteFinder(Policy):
+class RouteFinder(EncoderDecoder):
     """A transformer with RMS norms before attention and SwiGLU feed-forwards, one norm at its end,
     and POMO's pointer decoder or that of ReLD.
 
@@ -65,11 +60,7 @@ class RouteFinder(Policy):
                 "decoder_experts are given for the decoder reld; accepted: with the decoder pointer"
             )
         self.env = env
-
-        def feed_forward() -> FeedForward:
-            if experts is None:
-                return Dense(dim, hidden, "swiglu")
-            return Mixture(dim, hidden, "swiglu", experts, env.attribute_names)
+        feed_forward = feed_forwards(dim, hidden, "swiglu", experts, env.attribute_names)
 
         def modulation() -> FiLM | None:
             return FiLM(env.attribute_names, dim) if film else None
@@ -85,30 +76,8 @@ class RouteFinder(Policy):
             CentredRMSNorm(dim),
         )
         self.film = modulation()
-        self.decoder: Decoder = (
+        self.decoder = (
             ReLDDecoder(env, dim, num_heads, clip, hidden)
             if decoder == "reld"
-            else PointerDecoder(env, dim, num_heads, clip)
-            if decoder_experts is None
-            else ExpertPointerDecoder(env, dim, num_heads, clip, decoder_experts)
+            else pointer_decoder(env, dim, num_heads, clip, decoder_experts)
         )
-
-    @property
-    def needs_start(self) -> bool:
-        return not self.env.has_depot
-
-    @property
-    def gates(self) -> Mapping[str, Gate]:
-        return {**self.encoder.gates, **self.decoder.gates}
-
-    def encode(self, instance: Instance, generator: torch.Generator | None = None) -> Encoding:
-        features = self.env.node_features(instance)
-        nodes, usage = self.encoder(features, generator)
-        if self.film is not None:
-            nodes = self.film(nodes, features.attributes)
-        conditions = Conditions(features.valid, features.attributes, generator)
-        encoding = self.decoder.tables(nodes, conditions.summary(nodes.float()))
-        return replace(encoding, usage={**usage, **encoding.usage})
-
-    def scores(self, encoding: Encoding, observation: Observation) -> Scores:
-        return self.decoder.scores(encoding, observation)

@@ -36,9 +36,11 @@ def build_env(problem: Problem) -> Environment:
     return environments[problem]
 
 
-def build_gate(config: ExpertsConfig) -> GateFactory:
-    """A gate for each layer that asks for one."""
+def build_gate(config: ExpertsConfig | None) -> GateFactory | None:
+    """A gate for each layer that asks for one; None for dense layers."""
     match config:
+        case None:
+            return None
         case NoisyTopKConfig():
             return lambda dim, attributes: NoisyTopK(
                 dim, num_experts=config.num_experts, active=config.active, balance=config.balance
@@ -86,10 +88,8 @@ def build_policy(config: PolicyConfig, env: Environment) -> Policy:
                 hidden=config.hidden,
                 norm=config.norm,
                 clip=config.clip,
-                experts=None if config.experts is None else build_gate(config.experts),
-                decoder_experts=(
-                    None if config.decoder_experts is None else build_gate(config.decoder_experts)
-                ),
+                experts=build_gate(config.experts),
+                decoder_experts=build_gate(config.decoder_experts),
             )
         case RouteFinderConfig():
             return RouteFinder(
@@ -100,9 +100,7 @@ def build_policy(config: PolicyConfig, env: Environment) -> Policy:
                 hidden=config.hidden,
                 clip=config.clip,
                 decoder=config.decoder,
-                experts=None if config.experts is None else build_gate(config.experts),
-                decoder_experts=(
-                    None if config.decoder_experts is None else build_gate(config.decoder_experts)
-                ),
+                experts=build_gate(config.experts),
+                decoder_experts=build_gate(config.decoder_experts),
                 film=config.film,
             )

@@ -144,7 +144,8 @@ def log_likelihood(
 
 def balance_loss(policy: Policy, usage: Usage) -> Float[Tensor, ""]:
     """What the gates of a policy say about how their experts are used."""
-    losses = [policy.gates[name].balance_loss(used) for name, used in usage.items()]
+    gates = policy.gates
+    losses = [gates[name].balance_loss(used) for name, used in usage.items()]
     return torch.stack(losses).sum() if losses else torch.zeros(())
 
 

@@ -9,33 +9,30 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from nco.strict import Strict
 
 
-class NoisyTopKConfig(Strict):
-    """The k best experts of each token by a noisy gate, with a loss for balance (MVMoE)."""
+class _NoisyExperts(Strict):
+    """What the noisy gate needs, alone or behind a first choice."""
 
-    type: Literal["noisy-top-k"]
     num_experts: PositiveInt = 4
     active: PositiveInt = 2
     balance: NonNegativeFloat = 1e-3
     """What the balance loss is multiplied by."""
 
     @model_validator(mode="after")
-    def _enough(self) -> NoisyTopKConfig:
+    def _enough(self) -> _NoisyExperts:
         _check_active(self.active, self.num_experts)
         return self
 
 
-class HierarchicalConfig(Strict):
+class NoisyTopKConfig(_NoisyExperts):
+    """The k best experts of each token by a noisy gate, with a loss for balance (MVMoE)."""
+
+    type: Literal["noisy-top-k"]
+
+
+class HierarchicalConfig(_NoisyExperts):
     """A dense layer or the noisy gate's experts, chosen for each instance (MVMoE-L)."""
 
     type: Literal["hierarchical"]
-    num_experts: PositiveInt = 4
-    active: PositiveInt = 2
-    balance: NonNegativeFloat = 1e-3
-
-    @model_validator(mode="after")
-    def _enough(self) -> HierarchicalConfig:
-        _check_active(self.active, self.num_experts)
-        return self
 
 
 class SharedSigmoidConfig(Strict):

@@ -12,6 +12,7 @@ from nco.algorithm import Algorithm, ValidationSet, seeded_weights
 from nco.data.instance import Instance
 from nco.envs.environment import Environment
 from nco.models.encoder import Dense, post_norm_encoder
+from nco.models.layers import node_mean
 from nco.models.policy import Encoding, Policy
 from nco.reinforce import sample_one
 from nco.rollout import Trajectory
@@ -41,8 +42,7 @@ class Critic(nn.Module):
     def forward(self, instance: Instance) -> Float[Tensor, "batch 1"]:
         features = self.env.node_features(instance)
         nodes, _ = self.encoder(features, None)
-        total = (nodes * features.valid.unsqueeze(2)).sum(1)
-        return self.head(total / features.valid.sum(1, keepdim=True)).float()
+        return self.head(node_mean(nodes, features.valid)).float()
 
 
 @final

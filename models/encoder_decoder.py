@@ -1,0 +1,46 @@
+"""What policies share that encode nodes once and point at them at every step."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from nco.data.instance import Instance
+from nco.envs.environment import Observation
+from nco.models.decoders import Decoder
+from nco.models.encoder import Conditions, Encoder
+from nco.models.gates import Gate
+from nco.models.layers import FiLM
+from nco.models.policy import Encoding, Policy, Scores
+
+
+class EncoderDecoder(Policy, ABC):
+    """An encoder of nodes and a decoder over them; a policy of this kind says which."""
+
+    encoder: Encoder
+    film: FiLM | None
+    """Modulates what the decoder reads by the variant, where it is given."""
+    decoder: Decoder
+
+    @property
+    def needs_start(self) -> bool:
+        return not self.env.has_depot
+
+    @property
+    def gates(self) -> Mapping[str, Gate]:
+        return {**self.encoder.gates, **self.decoder.gates}
+
+    def encode(self, instance: Instance, generator: torch.Generator | None = None) -> Encoding:
+        features = self.env.node_features(instance)
+        nodes, usage = self.encoder(features, generator)
+        if self.film is not None:
+            nodes = self.film(nodes, features.attributes)
+        conditions = Conditions(features.valid, features.attributes, generator)
+        encoding = self.decoder.tables(nodes, conditions.summary(nodes.float()))
+        return replace(encoding, usage={**usage, **encoding.usage})
+
+    def scores(self, encoding: Encoding, observation: Observation) -> Scores:
+        return self.decoder.scores(encoding, observation)
