@@ -17,8 +17,9 @@ from torch.utils.checkpoint import checkpoint
 
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation, mask_bias
+from nco.episode import Decisions, usage_of
 from nco.models.policy import Encoding, Policy, Usage
-from nco.rollout import Decisions, Trajectory, replay, usage_of
+from nco.rollout import Trajectory, replay
 from nco.threads import map_in_order
 
 CPU_CHUNK = 1e6

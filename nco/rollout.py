@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from nco.capture import CUDAGraphReplay
+from nco.captured_rollout import CapturedRollouts, captured_rollout
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation
+from nco.episode import Actor, Decisions, decided, plain_episode, summed
 from nco.fused_rollout import fused_actions, why_not_fused
-from nco.models.policy import Encoding, Policy, Scores, Usage
+from nco.models.policy import Encoding, Policy, Usage
 from nco.strategies import Strategy
 from nco.threads import map_in_order
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """The T states of each trajectory in which the policy chose, for scoring them again."""
-
-    current: Int[Tensor, "step batch trajectory"]
-    first: Int[Tensor, "step batch trajectory"]
-    features: Float[Tensor, "step batch trajectory feature"]
-    mask: Bool[Tensor, "step batch trajectory node"]
-    action: Int[Tensor, "step batch trajectory"]
-    unstarted: bool
-    """The first of the states came before any node was chosen."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +69,7 @@ def rollout(
     encoding: Encoding | None = None,
     memory: float | None = None,
     fused: bool | None = False,
+    captured: CapturedRollouts | bool = False,
 ) -> Trajectory:
     """Build ``num_trajectories`` solutions of each instance, without gradients.
 
@@ -97,9 +87,13 @@ def rollout(
         fused: whether one kernel runs all steps (`nco.fused_rollout`); None: on a GPU, where the
             environment, the policy and the strategy allow. Off by default, as the kernel has run
             in an interpreter only.
+        captured: whether one step is captured as a CUDA graph and replayed
+            (`nco.captured_rollout`). True captures for this call; what a caller holds is kept for
+            its next batch.
 
     Raises:
-        InputError: ``starts`` does not match, or ``fused`` is asked for and not possible.
+        InputError: ``starts`` does not match, or ``fused`` or ``captured`` is asked for and not
+            possible.
     """
     if starts is not None and starts.shape[1] != num_trajectories:
         raise InputError(
@@ -112,6 +106,12 @@ def rollout(
         raise InputError(f"fused is true, but {obstacle}")
     if fused is None:
         fused = obstacle is None and instance.valid.device.type == "cuda"
+    if captured is True:
+        device = instance.valid.device
+        if device.type != "cuda":
+            raise InputError(f"captured is true, but the device is {device.type}; accepted: cuda")
+        captured = CapturedRollouts(CUDAGraphReplay(device))
+    kept = captured or None
     count = instance.batch_size[0]
     size = instances_at_once(instance, num_trajectories, memory)
     with torch.no_grad():
@@ -135,6 +135,7 @@ def rollout(
                 record,
                 tables.part(first, last),
                 fused,
+                kept,
             )
 
         parts = list(map_in_order(piece, range(len(begins)), instance.valid.device))
@@ -160,12 +161,11 @@ def _rollout(
     record: bool,
     encoding: Encoding,
     fused: bool,
+    captured: CapturedRollouts | None,
 ) -> Trajectory:
     with torch.autocast(instance.valid.device.type, enabled=False):
         state = env.reset(instance, num_trajectories)
         actions: list[Tensor] = []
-        seen: list[Observation] = []
-        usage: list[Usage] = []
         if starts is not None:
             for action in starts.unbind(2):
                 state = env.step(state, action)
@@ -177,42 +177,15 @@ def _rollout(
             stacked = torch.cat([*(a.unsqueeze(2) for a in actions), chosen], 2)
             decisions = replay(env, instance, stacked, num_forced) if record else None
             return Trajectory(stacked, env.cost(instance, stacked), num_forced, decisions)
+        actor = Actor(env, policy, strategy, record)
         least, most = env.min_steps(instance), env.max_steps(instance)
-        # on a GPU a look at `done` waits for the device, so look seldom
-        every = 1 if state.current.device.type == "cpu" else 8
-        while len(actions) < most:
-            taken = len(actions)
-            if taken >= least and (taken - least) % every == 0 and bool(env.done(state).all()):
-                break
-            observation = env.observe(state)
-            scores = policy.scores(encoding, observation)
-            action = strategy(scores.logits, observation.mask, generator)
-            if record:
-                seen.append(observation)
-                usage.append(usage_of(scores, observation.mask))
-            actions.append(action)
-            state = env.step(state, action)
-        stacked = torch.stack(actions, 2)
-        decisions = _decisions(seen, actions[num_forced:]) if record else None
+        if captured is None:
+            episode = plain_episode(actor, encoding, state, generator, least, most)
+        else:
+            episode = captured_rollout(actor, encoding, state, generator, least, most, captured)
+        stacked = torch.stack([*actions, *episode.actions], 2)
         costs = env.cost(instance, stacked)
-        return Trajectory(stacked, costs, num_forced, decisions, summed(usage))
-
-
-def usage_of(scores: Scores, mask: Bool[Tensor, "batch state node"]) -> Usage:
-    """The sum over the states that leave a choice: waiting at the end counts for nothing."""
-    if not scores.usage:
-        return {}
-    real = (mask.sum(2) > 1).unsqueeze(2)
-    return {name: (used * real).sum((1, 2)) for name, used in scores.usage.items()}
-
-
-def summed(parts: Sequence[Usage]) -> Usage:
-    """The usage of several steps or chunks, together."""
-    total: Usage = {}
-    for part in parts:
-        for name, used in part.items():
-            total[name] = total[name] + used if name in total else used
-    return total
+        return Trajectory(stacked, costs, num_forced, episode.decisions, episode.usage)
 
 
 def lengthened(actions: Int[Tensor, "batch *trajectory step"], steps: int) -> Tensor:
@@ -253,17 +226,6 @@ def _joined_decisions(parts: list[Decisions]) -> Decisions:
     )
 
 
-def _decisions(seen: list[Observation], actions: list[Tensor]) -> Decisions:
-    return Decisions(
-        current=torch.stack([o.current for o in seen]),
-        first=torch.stack([o.first for o in seen]),
-        features=torch.stack([o.features for o in seen]),
-        mask=torch.stack([o.mask for o in seen]),
-        action=torch.stack(actions),
-        unstarted=not seen[0].started,
-    )
-
-
 def replay(
     env: Environment,
     instance: Instance,
@@ -279,4 +241,4 @@ def replay(
             if i >= num_forced:
                 seen.append(env.observe(state))
             state = env.step(state, action)
-        return _decisions(seen, steps[num_forced:])
+        return decided(seen, steps[num_forced:])
