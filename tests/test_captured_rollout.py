@@ -12,7 +12,7 @@ from typing import Any, final
 import pytest
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nco.buffers import leaves, mapped
@@ -24,7 +24,7 @@ from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.multi_task import variant_by_name
 from nco.envs.environment import Environment
-from nco.envs.variants import cvrp, environments, multi_task, tsp
+from nco.envs.variants import cvrp, multi_task, tsp
 from nco.episode import Actor
 from nco.models.policy import Policy
 from nco.policy_config import AttentionModelConfig
@@ -129,3 +129,199 @@ def test_repeating_a_step_over_fixed_buffers_is_the_plain_loop(
     """Actions, costs, decisions and usage of experts; draws in the same order."""
     captured = run(case, strategy, CapturedRollouts(EagerReplay()), starts=starts)
     agree(captured, run(case, strategy, False, starts=starts))
+
+
+@final
+class OnTheDevice(TorchDispatchMode):
+    """Refuses operations that read or give a tensor elsewhere: they would copy, or wait."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        found = [*args, *(kwargs or {}).values(), out]
+        while found:
+            value = found.pop()
+            if isinstance(value, (list, tuple)):
+                found += value
+            elif isinstance(value, Tensor) and value.device.type != "meta":
+                raise RuntimeError(f"{func} has a tensor on {value.device}")
+        return out
+
+
+@final
+class NoCopies(TorchFunctionMode):
+    """Refuses calls that copy numbers of Python to the device."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in (torch.tensor, torch.as_tensor):
+            raise RuntimeError(f"{func.__name__} copies from the host")
+        if func in (Tensor.__getitem__, Tensor.__setitem__):
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            if any(isinstance(i, list) for i in index):
+                raise RuntimeError("an index that is a list is copied from the host")
+        return func(*args, **(kwargs or {}))
+
+
+def meta(tensor: Tensor) -> Tensor:
+    """The shape alone."""
+    return tensor.to("meta")
+
+
+def on_no_device(work: Callable[[], object]) -> None:
+    """Run work on tensors without numbers. Whatever asks for one raises, and so does whatever
+    depends on one: a shape or the next line of code. It takes the paths that a GPU takes."""
+    with torch.no_grad(), OnTheDevice(), NoCopies():
+        work()
+
+
+@pytest.mark.parametrize("strategy", [Greedy(), Sampling(0.8, top_k=7, top_p=0.95)], ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_can_be_captured(case: str, strategy: Strategy) -> None:
+    """It waits for nothing, copies nothing and looks at no number, with what is recorded."""
+    env, make, policy_for = CASES[case]
+    policy, instance = policy_for(env), make()
+    state = env.reset(instance, 5)
+    for action in env.start_actions(instance, 5).unbind(2):
+        state = env.step(state, action)
+    with torch.no_grad():
+        tables = policy.encode(instance)
+    actor = Actor(env, policy.to("meta"), strategy, record=True)
+    step = CapturedStep(
+        actor, mapped(tables, meta), mapped(state, meta), room=6, generator=None,
+        capture=EagerReplay(),
+    )  # fmt: skip
+    assert {leaf.device.type for leaf in leaves((step.state, step.encoding))} == {"meta"}
+    on_no_device(step.work)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda x: bool(x.any()),
+        lambda x: x.sum().item(),
+        lambda x: x[x > 0],
+        lambda x: x.cpu(),
+        lambda x: x + torch.ones(5),
+        lambda x: x * torch.tensor(2.0, device=x.device),
+        lambda x: torch.arange(5).to(x.device),
+        lambda x: x[[0, 1]],
+        lambda x: x.unique(),
+    ],
+)
+def test_what_cannot_be_captured_is_noticed(work: Callable[[Tensor], object]) -> None:
+    """The test above can fail."""
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        on_no_device(lambda: work(torch.ones(5, device="meta")))
+
+
+@final
+class Counted(Capture):
+    """Counts what is captured."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def repeatable(
+        self, work: Callable[[], None], generator: torch.Generator | None
+    ) -> Callable[[], None]:
+        self.count += 1
+        return EagerReplay().repeatable(work, generator)
+
+
+def test_the_next_batch_takes_what_was_captured() -> None:
+    """Other instances, other draws, and weights after a step of an optimiser; new weights in
+    another place, other shapes or other neutral resources are captured again."""
+    counted = Counted()
+    kept = CapturedRollouts(counted)
+    policy = small_policy("pomo noisy-top-k", multi_task)
+
+    def both(instance: Instance, seed: int, count: int = 4) -> None:
+        plain, captured = (
+            rollout(
+                multi_task, policy, instance, Sampling(), num_trajectories=count, record=True,
+                generator=seeded(seed), captured=way,
+            )
+            for way in (False, kept)
+        )  # fmt: skip
+        agree(captured, plain)
+
+    windows = [small(variant_by_name("vrptw"), 6, 3, seed=s) for s in range(3)]
+    both(windows[0], 1)
+    both(windows[1], 2)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.mul_(1.1)
+    both(windows[2], 3)
+    assert counted.count == 1
+    both(windows[0], 4, count=3)
+    assert counted.count == 2
+    both(small(variant_by_name("vrpl"), 6, 3, seed=4), 5)
+    assert counted.count == 3
+    # still alive, so the new ones lie elsewhere
+    before = [parameter.data for parameter in policy.parameters()]
+    policy.double().float()
+    assert before[0].data_ptr() != next(policy.parameters()).data_ptr()
+    both(small(variant_by_name("vrpl"), 6, 3, seed=5), 6)
+    assert counted.count == 4
+    # two are kept, and this one went first
+    both(windows[0], 7)
+    assert counted.count == 5
+
+
+def test_chunks_of_a_batch_share_one_capture() -> None:
+    """They go one after the other; and with threads, each at a time has its own."""
+    instance = instances("cvrp", 10, 6, seed=3)
+    policy = small_policy("pomo", cvrp)
+    counted = Counted()
+    captured, plain = (
+        rollout(
+            cvrp, policy, instance, Sampling(), num_trajectories=3, generator=seeded(1),
+            memory=8.0 * 4 * 11 * 3 * 2, captured=way,
+        )
+        for way in (CapturedRollouts(counted), False)
+    )  # fmt: skip
+    # chunks are of different lengths, and a shorter one waits
+    steps = plain.actions.shape[2]
+    assert torch.equal(captured.actions[:, :, :steps], plain.actions)
+    torch.testing.assert_close(captured.costs, plain.costs)
+    assert counted.count <= torch.get_num_threads()
+
+
+def test_the_callers_generator_goes_on_where_the_draws_ended() -> None:
+    """Two rollouts in a row draw different numbers."""
+    policy, generator = small_policy("pomo", tsp), seeded(5)
+    instance = instances("tsp", 10, 2)
+    drawn = [
+        rollout(
+            tsp, policy, instance, Sampling(), num_trajectories=4, generator=generator, captured=way
+        ).actions
+        for way in (CapturedRollouts(EagerReplay()), False)
+    ]
+    generator.manual_seed(5)
+    for found in drawn:
+        plain = rollout(tsp, policy, instance, Sampling(), num_trajectories=4, generator=generator)
+        assert torch.equal(found, plain.actions)
+    assert not torch.equal(*drawn)
+
+
+def test_a_graph_is_refused_without_a_gpu() -> None:
+    policy = small_policy("pomo", tsp)
+    with pytest.raises(InputError, match="captured is true, but the device is cpu; accepted: cuda"):
+        rollout(tsp, policy, instances("tsp", 5, 1), Greedy(), captured=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("strategy", [Greedy(), Sampling(0.8)], ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_a_cuda_graph_gives_what_the_plain_loop_gives(case: str, strategy: Strategy) -> None:
+    """For the first batch, which is captured, and for the next, which is only replayed. Both paths
+    run the same kernels, so draws are the same too."""
+    kept = CapturedRollouts(CUDAGraphReplay(torch.device("cuda")))
+    for seed in (3, 4):
+        captured = run(case, strategy, kept, starts=True, device="cuda", seed=seed)
+        plain = run(case, strategy, False, starts=True, device="cuda", seed=seed)
+        agree(captured, plain)

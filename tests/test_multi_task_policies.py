@@ -14,10 +14,11 @@ from nco.data.instance import Instance
 from nco.data.multi_task import VARIANTS, multi_task_instances
 from nco.envs.environment import Environment
 from nco.envs.variants import cvrp, multi_task
+from nco.episode import summed, usage_of
 from nco.likelihood import balance_loss, log_likelihood, policy_gradient
 from nco.models.policy import Policy, Usage
 from nco.policy_config import RouteFinderConfig
-from nco.rollout import Trajectory, rollout, summed, usage_of
+from nco.rollout import Trajectory, rollout
 from nco.strategies import Greedy, Sampling
 from tests.policies import GATES, POLICIES, small_policy
 
