@@ -201,7 +201,7 @@ class Algorithm(pl.LightningModule, ABC):
             instance,
             multi_start=settings.multi_start,
             augment=settings.augment,
-            fused=self.config.training.fused,
+            kernel=self.config.training.kernel,
         ).costs.double()
         self._show("val/cost", costs.mean(), everywhere=True)
         reference = self.validation.reference

@@ -14,10 +14,10 @@ from nco.data.batching import replace
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, unit_coordinates
+from nco.kernels import Kernel
 from nco.models.policy import Policy
 from nco.rollout import (
     Trajectory,
-    instances_at_once,
     lengthened,
     rollout,
     trajectories_at_once,
@@ -31,6 +31,20 @@ class Decoded:
 
     actions: Int[Tensor, "batch step"]
     costs: Float[Tensor, "batch"]
+
+
+CPU_ROWS = 16384
+"""Trajectories that are decoded together on a CPU, cut into pieces for its threads and caches by
+`nco.rollout.rollout`."""
+ENCODED_NODES = 8192
+"""Nodes that are encoded together, with 4 kB each in the widest layer; one instance at least."""
+
+
+def rows_at_once(instance: Instance, memory: float | None) -> int:
+    """How many trajectories to decode together."""
+    if memory is None and instance.valid.device.type == "cpu":
+        return CPU_ROWS
+    return trajectories_at_once(instance, memory)
 
 
 def augmented(instance: Instance, index: int) -> Instance:
@@ -62,7 +76,7 @@ def decode(
     generator: torch.Generator | None = None,
     memory: float | None = None,
     time_limit: float | None = None,
-    fused: bool | None = False,
+    kernel: Kernel = "auto",
 ) -> Decoded:
     """Decode every instance many times and keep the cheapest solution of each.
 
@@ -77,7 +91,7 @@ def decode(
         time_limit: wall seconds for each instance. The first pass is always completed; further
             copies under ``augment`` are begun only while, by the time of those before, they will
             end in time.
-        fused: as `nco.rollout.rollout` explains.
+        kernel: as `nco.rollout.rollout` explains.
 
     Raises:
         InputError: ``augment`` or ``samples`` is not accepted, or the policy cannot see the
@@ -89,14 +103,16 @@ def decode(
         raise InputError(f"samples is {samples}; accepted: 1 or more")
     strategy = strategy or Greedy()
     per_start = env.num_starts(instance) if multi_start else 1
-    size = instances_at_once(instance, per_start * samples, memory)
+    rows = rows_at_once(instance, memory)
+    size = max(1, min(rows // (per_start * samples), ENCODED_NODES // instance.num_nodes))
     chosen, costs = [], []
     for begin in range(0, instance.batch_size[0], size):
         part = instance[begin : begin + size]
         best = _decode_chunk(
             env, policy, part, strategy, per_start if multi_start else None, samples, augment,
-            generator, memory, None if time_limit is None else time_limit * part.batch_size[0],
-            fused,
+            generator, memory, rows,
+            None if time_limit is None else time_limit * part.batch_size[0],
+            kernel,
         )  # fmt: skip
         chosen.append(best.actions)
         costs.append(best.costs)
@@ -114,15 +130,16 @@ def _decode_chunk(
     augment: int,
     generator: torch.Generator | None,
     memory: float | None,
+    rows: int,
     seconds: float | None,
-    fused: bool | None,
+    kernel: Kernel,
 ) -> Decoded:
     begun = time.perf_counter()
     count = (num_starts or 1) * samples
     forced = num_starts is not None or policy.needs_start
     starts = env.start_actions(part, count) if forced else None
     # where not even one instance fits, some of its trajectories at a time, in even shares
-    passes = math.ceil(count * part.batch_size[0] / trajectories_at_once(part, memory))
+    passes = math.ceil(count * part.batch_size[0] / rows)
     width = math.ceil(count / passes)
     best: Decoded | None = None
     for index in range(augment):
@@ -142,8 +159,8 @@ def _decode_chunk(
                 starts=None if starts is None else starts[:, first:last],
                 generator=generator,
                 encoding=encoding,
-                memory=math.inf,
-                fused=fused,
+                memory=memory,
+                kernel=kernel,
             )
             best = _better(best, found)
     assert best is not None  # augment is at least 1

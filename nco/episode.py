@@ -5,7 +5,7 @@ Axes: B instances, S trajectories of each, N nodes, T steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -54,6 +54,10 @@ class Episode(NamedTuple):
     """Over all real choices; with the decisions."""
 
 
+Chooser = Callable[[Observation, torch.Generator | None], Int[Tensor, "batch trajectory"]]
+"""Makes choices from observations alone; it has the tables of their instances."""
+
+
 @final
 @dataclass(frozen=True)
 class Actor:
@@ -64,10 +68,15 @@ class Actor:
     strategy: Strategy
     record: bool
     """Keep what `nco.likelihood` needs to score the episode."""
+    chooser: Chooser | None = None
+    """Chooses what policy and strategy would choose, once a first node is known."""
 
     def step(self, encoding: Encoding, state: State, generator: torch.Generator | None) -> Step:
         """Look, choose and go."""
         observation = self.env.observe(state)
+        if self.chooser is not None and observation.started:
+            action = self.chooser(observation, generator)
+            return Step(observation, action, {}, self.env.step(state, action))
         scores = self.policy.scores(encoding, observation)
         action = self.strategy(scores.logits, observation.mask, generator)
         usage = usage_of(scores, observation.mask) if self.record else {}

@@ -8,23 +8,18 @@ torch on machines that have a GPU.
 from __future__ import annotations
 
 import importlib.util
-import os
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from nco.data.instance import Instance
 from nco.envs.environment import Environment, State
 from nco.envs.tsp import TSP
 from nco.envs.vrp import VRP
 from nco.fused_tables import RESOURCES, Start, decoder_tables, rules_of
-from nco.models.attention_model import AttentionModel
-from nco.models.decoders import Decoder, ExpertPointerDecoder, PointerDecoder
+from nco.kernels import interpreted, pointer_clip, why_no_choice, why_no_pointer
 from nco.models.policy import Encoding, Policy
-from nco.models.pomo import POMO
-from nco.models.routefinder import RouteFinder
-from nco.strategies import Greedy, Sampling, Strategy
+from nco.strategies import Sampling, Strategy
 
 MOST_NODES = 256
 """A block of trajectories keeps several numbers for each node in registers."""
@@ -40,13 +35,10 @@ compute capability 9.0)."""
 
 
 def why_not_fused(
-    env: Environment, policy: Policy, instance: Instance, strategy: Strategy
+    env: Environment, policy: Policy, num_nodes: int, device: torch.device, strategy: Strategy
 ) -> str | None:
     """What keeps a rollout from the kernel, in words; None where nothing does."""
-    device = instance.valid.device
-    # the variable by which Triton itself is told to interpret kernels
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    if device.type != "cuda" and not interpreted:
+    if device.type != "cuda" and not interpreted():
         return f"the device is {device.type}; accepted: cuda"
     if importlib.util.find_spec("triton") is None:
         return "the package triton is not installed"
@@ -58,37 +50,9 @@ def why_not_fused(
         for resource in env.resources:
             if not isinstance(resource, RESOURCES):
                 return f"the kernel does not know the resource {type(resource).__name__}"
-    if pointer_clip(policy) is None:
-        return "the policy's decoder is no plain pointer"
-    if not isinstance(strategy, Greedy | Sampling):
-        return f"the strategy is {type(strategy).__name__}; accepted: Greedy, Sampling"
-    if isinstance(strategy, Sampling) and not (strategy.top_k is None and strategy.top_p is None):
-        return "the strategy has top_k or top_p; accepted: a temperature"
-    if instance.num_nodes > MOST_NODES:
-        return f"the instances have {instance.num_nodes} nodes; accepted: at most {MOST_NODES}"
-    return None
-
-
-def pointer_clip(policy: Policy) -> float | None:
-    """The clip of a decoder whose scores are `nco.models.pointer.pointer_logits`; None for
-    others."""
-    match policy:
-        case AttentionModel():
-            return policy.clip
-        case POMO() | RouteFinder():
-            return _decoder_clip(policy.decoder)
-        case _:
-            return None
-
-
-def _decoder_clip(decoder: Decoder) -> float | None:
-    match decoder:
-        case PointerDecoder():
-            return decoder.clip
-        case ExpertPointerDecoder() if decoder.router.per_instance:
-            return decoder.clip
-        case _:
-            return None
+    if num_nodes > MOST_NODES:
+        return f"the instances have {num_nodes} nodes; accepted: at most {MOST_NODES}"
+    return why_no_pointer(policy) or why_no_choice(strategy)
 
 
 def fused_actions(

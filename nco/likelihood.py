@@ -8,6 +8,7 @@ does not grow with the depth of the rollout's graph, and every matrix product is
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation, mask_bias
 from nco.episode import Decisions, usage_of
+from nco.kernels import Kernel, scoring_clip
 from nco.models.policy import Encoding, Policy, Usage
 from nco.rollout import Trajectory, replay
 from nco.threads import map_in_order
@@ -113,6 +115,7 @@ def log_likelihood(
     *,
     encoding: Encoding | None = None,
     budget: float | None = None,
+    kernel: Kernel = "auto",
 ) -> Float[Tensor, "batch trajectory"]:
     """Log-likelihood of each trajectory's chosen actions, differentiable.
 
@@ -122,10 +125,17 @@ def log_likelihood(
         encoding: the policy's tables, where they are computed already (with gradients).
         budget: of a chunk, as `chunks` explains. The activations of a chunk are recomputed in the
             backward pass, so memory does not grow with their number.
+        kernel: "auto" and "cpu" take the CPU's kernel where it can be; others, torch.
     """
     decisions = decisions_of(env, instance, trajectory)
     if encoding is None:
         encoding = policy.encode(instance)
+    clip = scoring_clip(policy, decisions.mask, kernel)
+    if clip is not None:
+        # here and below: numba takes half a second to import
+        from nco.cpu_pointer import likelihood
+
+        return likelihood(encoding, decisions, clip)
     plan = chunks(decisions, budget)
     total: dict[int, Tensor] = {}
     for chunk in plan:
@@ -172,6 +182,7 @@ def policy_gradient(
     *,
     encoding: Encoding | None = None,
     budget: float | None = None,
+    kernel: Kernel = "auto",
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch trajectory"]]:
     """A loss whose gradient is that of ``(weights * log_likelihood).sum()``, and the likelihoods.
 
@@ -185,6 +196,10 @@ def policy_gradient(
     The balance loss of experts is added. For gates that are asked at each step it depends on the
     usage over all chunks; that is known from the rollout, so its gradient with respect to the
     usage is a constant here, and chunks can still go one by one.
+
+    Args:
+        policy, env, instance, trajectory, encoding, budget, kernel: as in `log_likelihood`.
+        weights: of each trajectory.
     """
     decisions = decisions_of(env, instance, trajectory)
     if encoding is None:
@@ -197,7 +212,9 @@ def policy_gradient(
     scores = torch.zeros_like(trajectory.costs)
     usage_grads, balance = _balance(policy, trajectory.usage)
 
-    def graded(chunk: Chunk) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    clip = scoring_clip(policy, decisions.mask, kernel)
+
+    def graded(chunk: Chunk) -> tuple[Tensor, Sequence[Tensor | None]]:
         rows = slice(chunk.first, chunk.last)
         cut = [t[rows] if i < num_batched else t for i, t in enumerate(tables)]
         leaves = [t.detach().requires_grad_() for t in cut]
@@ -211,9 +228,23 @@ def policy_gradient(
         )
         return score.detach(), grads
 
-    plan = chunks(decisions, budget)
+    def graded_by_kernel(chunk: Chunk) -> tuple[Tensor, Sequence[Tensor | None]]:
+        from nco.cpu_pointer import graded as by_kernel
+
+        assert clip is not None
+        part, rows = encoding.part(chunk.first, chunk.last), slice(chunk.first, chunk.last)
+        return by_kernel(part, decisions, rows, clip, weights[rows])
+
+    if clip is None:
+        plan, work = chunks(decisions, budget), graded
+    else:
+        from nco.cpu_pointer import chunks as kernel_chunks
+
+        steps = decisions.action.shape[0]
+        plan = [Chunk(c.start, c.stop, 0, steps) for c in kernel_chunks(decisions)]
+        work = graded_by_kernel
     # in order, so that sums are the same however many threads there are
-    for chunk, (score, grads) in zip(plan, map_in_order(graded, plan, weights.device), strict=True):
+    for chunk, (score, grads) in zip(plan, map_in_order(work, plan, weights.device), strict=True):
         rows = slice(chunk.first, chunk.last)
         for i, grad in enumerate(grads[: len(tables)]):
             if grad is not None:

@@ -17,6 +17,7 @@ from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.decode import decode
 from nco.envs.checker import evaluate, routes_from_actions
+from nco.kernels import Kernel
 from nco.model_files import CARD, ModelCard, load_card, load_model
 from nco.models.policy import Policy
 from nco.strategies import Greedy, Sampling, Strategy
@@ -35,7 +36,7 @@ class NeuralSolver:
         multi_start: one trajectory from every first customer (Kwon et al. 2020).
         temperature, top_k, top_p: of the draws, as `nco.strategies.Sampling` explains.
         memory: bytes that one step's attention weights may take.
-        fused: whether one kernel runs a whole episode, as `nco.rollout.rollout` explains.
+        kernel: how steps are computed, as `nco.kernels.Kernel` explains.
     """
 
     policy: Policy
@@ -47,7 +48,7 @@ class NeuralSolver:
     top_k: int | None = None
     top_p: float | None = None
     memory: float | None = None
-    fused: bool | None = False
+    kernel: Kernel = "auto"
 
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
@@ -108,7 +109,7 @@ class NeuralSolver:
         solver = self if samples is None and augment is None else NeuralSolver(
             self.policy, self.card, self.samples if samples is None else samples,
             self.augment if augment is None else augment, self.multi_start, self.temperature,
-            self.top_k, self.top_p, self.memory, self.fused,
+            self.top_k, self.top_p, self.memory, self.kernel,
         )  # fmt: skip
         return _solved(solver, instance, seed, budget.time_limit)
 
@@ -130,7 +131,7 @@ def _solved(
         augment=solver.augment,
         generator=generator,
         memory=solver.memory,
-        fused=solver.fused,
+        kernel=solver.kernel,
         time_limit=time_limit,
     )
     actions = best.actions.cpu()
@@ -161,14 +162,15 @@ def load(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    fused: bool | None = False,
+    kernel: Kernel = "auto",
     device: str = "cpu",
 ) -> NeuralSolver:
     """A trained model as a solver.
 
     Args:
         path: a model folder, a run's folder (its ``model/`` is taken), or a shipped model's name.
-        samples, augment, multi_start, temperature, top_k, top_p, fused: as `NeuralSolver` explains.
+        samples, augment, multi_start, temperature, top_k, top_p, kernel: as `NeuralSolver`
+            explains.
         device: where it runs, e.g. ``cuda``.
 
     Raises:
@@ -197,7 +199,7 @@ def load(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
-        fused=fused,
+        kernel=kernel,
     )
 
 

@@ -47,7 +47,7 @@ class SharedBaseline(Algorithm):
             generator=generator,
             record=True,
             encoding=encoding,
-            fused=self.config.training.fused,
+            kernel=self.config.training.kernel,
         )
         return trajectory, encoding
 

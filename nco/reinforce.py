@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nco.data.instance import Instance
 from nco.envs.environment import Environment
+from nco.kernels import Kernel
 from nco.models.policy import Encoding, Policy
 from nco.rollout import Trajectory, rollout
 from nco.strategies import Sampling
@@ -18,12 +19,12 @@ def sample_one(
     policy: Policy,
     instance: Instance,
     generator: torch.Generator,
-    fused: bool | None,
+    kernel: Kernel,
 ) -> tuple[Trajectory, Encoding]:
     """One sampled trajectory of each instance, recorded, with the encoding it came from.
 
     Args:
-        fused: as `nco.rollout.rollout` explains.
+        kernel: as `nco.rollout.rollout` explains.
     """
     encoding = policy.encode(instance, generator)
     trajectory = rollout(
@@ -34,7 +35,7 @@ def sample_one(
         generator=generator,
         record=True,
         encoding=encoding,
-        fused=fused,
+        kernel=kernel,
     )
     return trajectory, encoding
 

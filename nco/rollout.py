@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -13,11 +14,12 @@ from nco.captured_rollout import CapturedRollouts, captured_rollout
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation
-from nco.episode import Actor, Decisions, decided, plain_episode, summed
-from nco.fused_rollout import fused_actions, why_not_fused
+from nco.episode import Actor, Chooser, Decisions, decided, plain_episode, summed
+from nco.fused_rollout import fused_actions
+from nco.kernels import Kernel, pointer_clip, rollout_kernel
 from nco.models.policy import Encoding, Policy, Usage
-from nco.strategies import Strategy
-from nco.threads import map_in_order
+from nco.strategies import Greedy, Sampling, Strategy
+from nco.threads import map_in_order, num_workers
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,50 @@ class Trajectory:
 CPU_MEMORY = 1e6
 """Bytes of one step's attention weights on a CPU: what stays in a core's cache. Eight times more
 halves the speed at 100 nodes."""
+KERNEL_ROWS = 1024
+"""Trajectories that the CPU's kernel advances between two steps of the environment: enough for the
+environment's operations not to count, and still several pieces for the threads."""
 GPU_MEMORY = 2e9
 
 
-def trajectories_at_once(instance: Instance, memory: float | None) -> int:
+def trajectories_at_once(instance: Instance, memory: float | None, kernel: Kernel = "plain") -> int:
     """How many trajectories to roll out together, of one instance or of several, so that a step's
     attention weights take ``memory`` bytes; None takes what is fast on the device."""
+    if memory is None and kernel == "cpu":
+        return KERNEL_ROWS
     if memory is None:
         memory = CPU_MEMORY if instance.valid.device.type == "cpu" else GPU_MEMORY
     heads, width = 8, 4
     return max(1, int(min(memory / (instance.num_nodes * heads * width), 1e9)))
 
 
-def instances_at_once(instance: Instance, num_trajectories: int, memory: float | None) -> int:
-    """How many instances to roll out together, by `trajectories_at_once`; at least one."""
-    fitting = trajectories_at_once(instance, memory) // num_trajectories
-    return max(1, min(fitting, instance.batch_size[0]))
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some trajectories of some instances, which are rolled out together."""
+
+    instances: slice
+    trajectories: slice
+
+
+def pieces(
+    num_instances: int, num_trajectories: int, rows: int, trajectory_parts: int
+) -> list[Piece]:
+    """Cut a batch into even shares of at most ``rows`` trajectories, whole instances each.
+
+    Args:
+        trajectory_parts: if there would be fewer pieces, cut the trajectories of instances too,
+            into so many parts at most.
+    """
+    size = max(1, rows // num_trajectories)
+    count = math.ceil(num_instances / size)
+    size = math.ceil(num_instances / count)
+    parts = 1 if count >= trajectory_parts else min(trajectory_parts, num_trajectories)
+    width = math.ceil(num_trajectories / parts)
+    return [
+        Piece(slice(i, min(i + size, num_instances)), slice(s, min(s + width, num_trajectories)))
+        for i in range(0, num_instances, size)
+        for s in range(0, num_trajectories, width)
+    ]
 
 
 def rollout(
@@ -68,8 +98,8 @@ def rollout(
     record: bool = False,
     encoding: Encoding | None = None,
     memory: float | None = None,
-    fused: bool | None = False,
-    captured: CapturedRollouts | bool = False,
+    kernel: Kernel = "auto",
+    captured: CapturedRollouts | None = None,
 ) -> Trajectory:
     """Build ``num_trajectories`` solutions of each instance, without gradients.
 
@@ -84,16 +114,12 @@ def rollout(
         record: keep what `nco.likelihood` needs to score the trajectories.
         encoding: the policy's tables of this instance, where they are computed already.
         memory: as `trajectories_at_once` explains; draws depend on it.
-        fused: whether one kernel runs all steps (`nco.fused_rollout`); None: on a GPU, where the
-            environment, the policy and the strategy allow. Off by default, as the kernel has run
-            in an interpreter only.
-        captured: whether one step is captured as a CUDA graph and replayed
-            (`nco.captured_rollout`). True captures for this call; what a caller holds is kept for
-            its next batch.
+        kernel: how steps are computed (`nco.kernels.Kernel`).
+        captured: for that kernel, keeps captured steps from one call to the next; without, each
+            call captures a graph of its own.
 
     Raises:
-        InputError: ``starts`` does not match, or ``fused`` or ``captured`` is asked for and not
-            possible.
+        InputError: ``starts`` does not match, or the kernel asked for is not possible.
     """
     if starts is not None and starts.shape[1] != num_trajectories:
         raise InputError(
@@ -101,45 +127,51 @@ def rollout(
         )
     if starts is None and policy.needs_start:
         starts = env.start_actions(instance, num_trajectories)
-    obstacle = None if fused is False else why_not_fused(env, policy, instance, strategy)
-    if fused and obstacle is not None:
-        raise InputError(f"fused is true, but {obstacle}")
-    if fused is None:
-        fused = obstacle is None and instance.valid.device.type == "cuda"
-    if captured is True:
-        device = instance.valid.device
+    device = instance.valid.device
+    kernel = rollout_kernel(env, policy, instance.num_nodes, device, strategy, kernel)
+    if kernel == "captured" and captured is None:
         if device.type != "cuda":
-            raise InputError(f"captured is true, but the device is {device.type}; accepted: cuda")
+            raise InputError(f"kernel is captured, but the device is {device.type}; accepted: cuda")
         captured = CapturedRollouts(CUDAGraphReplay(device))
-    kept = captured or None
-    count = instance.batch_size[0]
-    size = instances_at_once(instance, num_trajectories, memory)
+    # draws must not depend on the number of threads
+    alike = kernel == "cpu" and isinstance(strategy, Greedy) and not record
+    plan = pieces(
+        instance.batch_size[0],
+        num_trajectories,
+        trajectories_at_once(instance, memory, kernel),
+        num_workers(device) if alike else 1,
+    )
     with torch.no_grad():
-        if encoding is None:
-            encoding = policy.encode(instance)
-        tables = encoding
-        begins = range(0, count, size)
-        generators = [generator] if len(begins) == 1 else split(generator, len(begins))
+        tables = policy.encode(instance) if encoding is None else encoding
+        generators = [generator] if len(plan) == 1 else split(generator, len(plan))
 
-        def piece(index: int) -> Trajectory:
-            first = begins[index]
-            last = min(count, first + size)
+        def work(index: int) -> Trajectory:
+            where = plan[index].instances
             return _rollout(
                 env,
                 policy,
-                instance[first:last] if size < count else instance,
+                instance[where] if len(plan) > 1 else instance,
                 strategy,
-                num_trajectories,
-                None if starts is None else starts[first:last],
+                plan[index].trajectories.stop - plan[index].trajectories.start,
+                None if starts is None else starts[where, plan[index].trajectories],
                 generators[index],
                 record,
-                tables.part(first, last),
-                fused,
-                kept,
+                tables.part(where.start, where.stop),
+                kernel,
+                captured if kernel == "captured" else None,
             )
 
-        parts = list(map_in_order(piece, range(len(begins)), instance.valid.device))
-    return parts[0] if len(parts) == 1 else _joined(parts)
+        done = list(map_in_order(work, range(len(plan)), device))
+    return done[0] if len(done) == 1 else _together(plan, done)
+
+
+def _together(plan: list[Piece], done: list[Trajectory]) -> Trajectory:
+    """Pieces as one batch: first the trajectories of the same instances, then all instances."""
+    rows: dict[int, list[Trajectory]] = {}
+    for piece, found in zip(plan, done, strict=True):
+        rows.setdefault(piece.instances.start, []).append(found)
+    whole = [_joined(found, 1) if len(found) > 1 else found[0] for found in rows.values()]
+    return _joined(whole, 0) if len(whole) > 1 else whole[0]
 
 
 def split(generator: torch.Generator | None, count: int) -> list[torch.Generator | None]:
@@ -160,7 +192,7 @@ def _rollout(
     generator: torch.Generator | None,
     record: bool,
     encoding: Encoding,
-    fused: bool,
+    kernel: Kernel,
     captured: CapturedRollouts | None,
 ) -> Trajectory:
     with torch.autocast(instance.valid.device.type, enabled=False):
@@ -171,13 +203,14 @@ def _rollout(
                 state = env.step(state, action)
                 actions.append(action)
         num_forced = len(actions)
-        if fused:
+        if kernel == "triton":
             most = env.max_steps(instance) - num_forced
             chosen = fused_actions(env, policy, encoding, state, strategy, most, generator)
             stacked = torch.cat([*(a.unsqueeze(2) for a in actions), chosen], 2)
             decisions = replay(env, instance, stacked, num_forced) if record else None
             return Trajectory(stacked, env.cost(instance, stacked), num_forced, decisions)
-        actor = Actor(env, policy, strategy, record)
+        chooser = pointer_chooser(policy, encoding, strategy) if kernel == "cpu" else None
+        actor = Actor(env, policy, strategy, record, chooser)
         least, most = env.min_steps(instance), env.max_steps(instance)
         if captured is None:
             episode = plain_episode(actor, encoding, state, generator, least, most)
@@ -188,19 +221,31 @@ def _rollout(
         return Trajectory(stacked, costs, num_forced, episode.decisions, episode.usage)
 
 
+def pointer_chooser(policy: Policy, encoding: Encoding, strategy: Strategy) -> Chooser:
+    """The CPU kernel's, for a policy and a strategy that `rollout_kernel` found fit for it."""
+    # numba takes half a second to import
+    from nco.cpu_pointer import PointerChooser
+
+    clip = pointer_clip(policy)
+    assert clip is not None
+    assert isinstance(strategy, Greedy | Sampling)
+    return PointerChooser(encoding, clip, strategy)
+
+
 def lengthened(actions: Int[Tensor, "batch *trajectory step"], steps: int) -> Tensor:
     """Repeat the last action: a finished trajectory stays where it is."""
     extra = steps - actions.shape[-1]
     return torch.cat([actions, actions[..., -1:].expand(*actions.shape[:-1], extra)], -1)
 
 
-def _joined(parts: list[Trajectory]) -> Trajectory:
-    """Trajectories of several chunks of instances as one batch."""
+def _joined(parts: list[Trajectory], dim: int) -> Trajectory:
+    """Trajectories of several chunks of instances (``dim`` 0), or several of the same instances
+    (``dim`` 1, not recorded)."""
     steps = max(p.actions.shape[2] for p in parts)
     decisions = [p.decisions for p in parts if p.decisions is not None]
     return Trajectory(
-        actions=torch.cat([lengthened(p.actions, steps) for p in parts]),
-        costs=torch.cat([p.costs for p in parts]),
+        actions=torch.cat([lengthened(p.actions, steps) for p in parts], dim),
+        costs=torch.cat([p.costs for p in parts], dim),
         num_forced=parts[0].num_forced,
         decisions=_joined_decisions(decisions) if decisions else None,
         usage=summed([p.usage for p in parts]),

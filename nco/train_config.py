@@ -20,6 +20,7 @@ from pydantic import (
 from nco.adapters import NewColumns
 from nco.data.errors import InputError
 from nco.data.generators import InstanceDistribution, refuse_misfits
+from nco.kernels import Kernel
 from nco.policy_config import PolicyConfig
 from nco.problem_names import Problem
 from nco.solver_config import Seed, SolverConfig
@@ -148,9 +149,9 @@ class LoopConfig(Strict):
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     devices: PositiveInt = 1
     nodes: PositiveInt = 1
-    fused: bool | None = False
-    """Whether rollouts run in one kernel: true always, or the run is refused; null on a GPU where
-    problem and policy allow. It has run in an interpreter only, so it is off by default."""
+    kernel: Kernel = "auto"
+    """How rollouts and their scores are computed; a kernel that is named and cannot do it is
+    refused. What is for GPUs has run on none yet, so auto does not take it."""
     log_every: PositiveInt = 50
     """Batches between two rows of the log."""
 

@@ -83,7 +83,7 @@ CASES: dict[str, tuple[Environment, Callable[[], Instance], Callable[[Environmen
 def run(
     case: str,
     strategy: Strategy,
-    captured: CapturedRollouts | bool,
+    captured: CapturedRollouts | None,
     *,
     starts: bool,
     device: str = "cpu",
@@ -95,7 +95,8 @@ def run(
     return rollout(
         env, policy(env).to(device), instance, strategy, num_trajectories=5,
         starts=env.start_actions(instance, 5) if starts else None,
-        generator=torch.Generator(device).manual_seed(seed), record=True, captured=captured,
+        generator=torch.Generator(device).manual_seed(seed), record=True,
+        kernel="captured" if captured else "plain", captured=captured,
     )  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def test_repeating_a_step_over_fixed_buffers_is_the_plain_loop(
 ) -> None:
     """Actions, costs, decisions and usage of experts; draws in the same order."""
     captured = run(case, strategy, CapturedRollouts(EagerReplay()), starts=starts)
-    agree(captured, run(case, strategy, False, starts=starts))
+    agree(captured, run(case, strategy, None, starts=starts))
 
 
 @final
@@ -242,9 +243,9 @@ def test_the_next_batch_takes_what_was_captured() -> None:
         plain, captured = (
             rollout(
                 multi_task, policy, instance, Sampling(), num_trajectories=count, record=True,
-                generator=seeded(seed), captured=way,
+                generator=seeded(seed), kernel="captured" if way else "plain", captured=way,
             )
-            for way in (False, kept)
+            for way in (None, kept)
         )  # fmt: skip
         agree(captured, plain)
 
@@ -279,9 +280,9 @@ def test_chunks_of_a_batch_share_one_capture() -> None:
     captured, plain = (
         rollout(
             cvrp, policy, instance, Sampling(), num_trajectories=3, generator=seeded(1),
-            memory=8.0 * 4 * 11 * 3 * 2, captured=way,
+            memory=8.0 * 4 * 11 * 3 * 2, kernel="captured" if way else "plain", captured=way,
         )
-        for way in (CapturedRollouts(counted), False)
+        for way in (CapturedRollouts(counted), None)
     )  # fmt: skip
     # chunks are of different lengths, and a shorter one waits
     steps = plain.actions.shape[2]
@@ -296,21 +297,33 @@ def test_the_callers_generator_goes_on_where_the_draws_ended() -> None:
     instance = instances("tsp", 10, 2)
     drawn = [
         rollout(
-            tsp, policy, instance, Sampling(), num_trajectories=4, generator=generator, captured=way
+            tsp,
+            policy,
+            instance,
+            Sampling(),
+            num_trajectories=4,
+            generator=generator,
+            kernel="captured" if way else "plain",
+            captured=way,
         ).actions
-        for way in (CapturedRollouts(EagerReplay()), False)
+        for way in (CapturedRollouts(EagerReplay()), None)
     ]
     generator.manual_seed(5)
     for found in drawn:
-        plain = rollout(tsp, policy, instance, Sampling(), num_trajectories=4, generator=generator)
+        plain = rollout(
+            tsp, policy, instance, Sampling(), num_trajectories=4, generator=generator,
+            kernel="plain",
+        )  # fmt: skip
         assert torch.equal(found, plain.actions)
     assert not torch.equal(*drawn)
 
 
 def test_a_graph_is_refused_without_a_gpu() -> None:
     policy = small_policy("pomo", tsp)
-    with pytest.raises(InputError, match="captured is true, but the device is cpu; accepted: cuda"):
-        rollout(tsp, policy, instances("tsp", 5, 1), Greedy(), captured=True)
+    with pytest.raises(
+        InputError, match="kernel is captured, but the device is cpu"
+    ):
+        rollout(tsp, policy, instances("tsp", 5, 1), Greedy(), kernel="captured")
 
 
 @pytest.mark.gpu
@@ -323,5 +336,5 @@ def test_a_cuda_graph_gives_what_the_plain_loop_gives(case: str, strategy: Strat
     kept = CapturedRollouts(CUDAGraphReplay(torch.device("cuda")))
     for seed in (3, 4):
         captured = run(case, strategy, kept, starts=True, device="cuda", seed=seed)
-        plain = run(case, strategy, False, starts=True, device="cuda", seed=seed)
+        plain = run(case, strategy, None, starts=True, device="cuda", seed=seed)
         agree(captured, plain)

@@ -97,7 +97,7 @@ def test_a_single_instance_is_cut_to_the_memory_too(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(policy, "scores", counted)
     # 10 nodes, 8 heads and 4 bytes: 320 a trajectory
-    found = decode(cvrp, policy, batch, memory=4 * 320.0)
+    found = decode(cvrp, policy, batch, memory=4 * 320.0, kernel="plain")
     assert max(seen) == 3  # 9 starts in even shares of at most 4
     torch.testing.assert_close(found.costs, expected)
 

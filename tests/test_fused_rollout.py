@@ -24,6 +24,7 @@ from nco.envs.checker import check_routes, routes_from_actions
 from nco.envs.environment import Environment, mask_bias
 from nco.envs.variants import cvrp, environments, multi_task, tsp
 from nco.fused_rollout import why_not_fused
+from nco.kernels import Kernel
 from nco.likelihood import log_likelihood
 from nco.models.policy import Policy
 from nco.policy_config import AttentionModelConfig
@@ -46,7 +47,7 @@ def run(
     strategy: Strategy,
     count: int,
     *,
-    fused: bool | None,
+    kernel: Kernel,
     starts: bool,
     seed: int = 0,
 ) -> Trajectory:
@@ -55,7 +56,7 @@ def run(
     return rollout(
         env, policy.to(DEVICE), instance, strategy, num_trajectories=count,
         starts=env.start_actions(instance, count) if starts else None,
-        generator=torch.Generator(DEVICE).manual_seed(seed), record=True, fused=fused,
+        generator=torch.Generator(DEVICE).manual_seed(seed), record=True, kernel=kernel,
     )  # fmt: skip
 
 
@@ -63,8 +64,8 @@ def agree(
     env: Environment, policy: Policy, instance: Instance, count: int, *, starts: bool
 ) -> None:
     """Greedy actions of both paths are equal, and so is all that training keeps of them."""
-    plain = run(env, policy, instance, Greedy(), count, fused=False, starts=starts)
-    fused = run(env, policy, instance, Greedy(), count, fused=True, starts=starts)
+    plain = run(env, policy, instance, Greedy(), count, kernel="plain", starts=starts)
+    fused = run(env, policy, instance, Greedy(), count, kernel="triton", starts=starts)
     steps = fused.actions.shape[2]
     # on a GPU the plain path looks only now and then whether all are done
     assert torch.equal(fused.actions, plain.actions[:, :, :steps])
@@ -132,8 +133,8 @@ def test_draws_have_the_probabilities_of_the_likelihood(monkeypatch: pytest.Monk
     one_program(monkeypatch)
     instance = instances("cvrp", 3, 1, seed=8)
     policy = small_policy("pomo", cvrp)
-    drawn = run(cvrp, policy, instance, Sampling(), 4096, fused=True, starts=False)
-    again = run(cvrp, policy, instance, Sampling(), 4096, fused=True, starts=False)
+    drawn = run(cvrp, policy, instance, Sampling(), 4096, kernel="triton", starts=False)
+    again = run(cvrp, policy, instance, Sampling(), 4096, kernel="triton", starts=False)
     assert torch.equal(drawn.actions, again.actions)
     kinds, counts = drawn.actions[0].unique(dim=0, return_counts=True)
     each = Trajectory(kinds.unsqueeze(0), kinds.new_zeros(1, len(kinds)).float(), 0, None)
@@ -161,7 +162,7 @@ def test_temperature_sharpens_the_first_choice(monkeypatch: pytest.MonkeyPatch) 
     one_program(monkeypatch)
     instance = instances("cvrp", 3, 1, seed=9).to(DEVICE)
     policy = small_policy("pomo", cvrp).to(DEVICE)
-    drawn = run(cvrp, policy, instance, Sampling(0.5), 4096, fused=True, starts=False, seed=1)
+    drawn = run(cvrp, policy, instance, Sampling(0.5), 4096, kernel="triton", starts=False, seed=1)
     with torch.no_grad():
         seen = cvrp.observe(cvrp.reset(instance, 1))
         logits = policy.logits(policy.encode(instance), seen)
@@ -176,12 +177,12 @@ def test_draws_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     """Nor are those of different trajectories or steps the same."""
     policy = small_policy("pomo", tsp)
     instance = instances("tsp", 5, 1, seed=10)
-    together = run(tsp, policy, instance, Sampling(), 20, fused=True, starts=True)
+    together = run(tsp, policy, instance, Sampling(), 20, kernel="triton", starts=True)
     monkeypatch.setattr("nco.fused_rollout.MOST_TRAJECTORIES", 16)
-    apart = run(tsp, policy, instance, Sampling(), 20, fused=True, starts=True)
+    apart = run(tsp, policy, instance, Sampling(), 20, kernel="triton", starts=True)
     assert torch.equal(together.actions, apart.actions)
     assert len(together.actions[0].unique(dim=0)) > 10
-    other = run(tsp, policy, instance, Sampling(), 20, fused=True, starts=True, seed=1)
+    other = run(tsp, policy, instance, Sampling(), 20, kernel="triton", starts=True, seed=1)
     assert not torch.equal(together.actions, other.actions)
 
 
@@ -224,14 +225,15 @@ def test_what_the_kernel_cannot_do_is_refused_by_name(
     """Asked for it is an error; left to choose, the plain path runs."""
     instance = instances("cvrp", size, 1).to(DEVICE)
     policy = small_policy(name, multi_task).to(DEVICE)
-    reason = why_not_fused(multi_task, policy, instance, strategy)
+    device = torch.device(DEVICE)
+    reason = why_not_fused(multi_task, policy, instance.num_nodes, device, strategy)
     if words is None:
         assert reason is None
         return
     assert reason is not None
     assert words in reason
     with pytest.raises(InputError, match=words):
-        rollout(multi_task, policy, instance, strategy, fused=True)
+        rollout(multi_task, policy, instance, strategy, kernel="triton")
     if size < 10:
         rollout(multi_task, policy, instance, strategy)
 
@@ -241,7 +243,7 @@ def test_without_a_gpu_the_plain_path_runs(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     instance = instances("cvrp", 5, 1)
     policy = small_policy("pomo", cvrp)
-    plain = rollout(cvrp, policy, instance, Greedy(), fused=False)
+    plain = rollout(cvrp, policy, instance, Greedy(), kernel="plain")
     assert torch.equal(rollout(cvrp, policy, instance, Greedy()).actions, plain.actions)
     with pytest.raises(InputError, match="device is cpu; accepted: cuda"):
-        rollout(cvrp, policy, instance, Greedy(), fused=True)
+        rollout(cvrp, policy, instance, Greedy(), kernel="triton")

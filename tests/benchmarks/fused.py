@@ -24,6 +24,7 @@ from nco.captured_rollout import CapturedRollouts
 from nco.data.generators import generate
 from nco.envs.variants import environments
 from nco.fused_rollout import why_not_fused
+from nco.kernels import Kernel
 from nco.policy_config import AttentionModelConfig, PolicyConfig, POMOConfig, RouteFinderConfig
 from nco.rollout import Trajectory, rollout
 from nco.strategies import Greedy, Sampling, Strategy
@@ -88,16 +89,16 @@ def ways(given: argparse.Namespace, problem: str, size: int, strategy: Strategy)
     capture = CUDAGraphReplay(device) if device.type == "cuda" else EagerReplay()
     kept = CapturedRollouts(capture, most_kept=4)
 
-    def run(*, fused: bool = False, captured: CapturedRollouts | bool = False) -> Trajectory:
+    def run(kernel: Kernel) -> Trajectory:
         return rollout(
             env, policy, instance, strategy, num_trajectories=count, starts=starts,
             generator=generator.manual_seed(0), encoding=encoding, record=given.record,
-            fused=fused, captured=captured,
+            kernel=kernel, captured=kept,
         )  # fmt: skip
 
-    runs: dict[str, Run] = {"plain": run, "captured": lambda: run(captured=kept)}
-    if why_not_fused(env, policy, instance, strategy) is None:
-        runs["fused"] = lambda: run(fused=True)
+    runs: dict[str, Run] = {"plain": lambda: run("plain"), "captured": lambda: run("captured")}
+    if why_not_fused(env, policy, instance.num_nodes, device, strategy) is None:
+        runs["fused"] = lambda: run("triton")
     found = {name: way() for name, way in runs.items()}
     shares = {name: same(trajectory, found["plain"]) for name, trajectory in found.items()}
     found.clear()

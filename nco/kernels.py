@@ -1,0 +1,122 @@
+"""Which way decoding is computed: plainly, or by one of the kernels."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from nco.data.errors import InputError
+from nco.envs.environment import Environment
+from nco.models.attention_model import AttentionModel
+from nco.models.decoders import Decoder, ExpertPointerDecoder, PointerDecoder
+from nco.models.policy import Policy
+from nco.models.pomo import POMO
+from nco.models.routefinder import RouteFinder
+from nco.strategies import Greedy, Sampling, Strategy
+
+Kernel = Literal["auto", "plain", "cpu", "captured", "triton"]
+"""How decoding is computed.
+
+- plain: by the policy and the strategy, in torch;
+- cpu: state by state, by kernels compiled for the CPU (`nco.cpu_pointer`);
+- captured: as plain, one step captured as a CUDA graph and replayed (`nco.captured_rollout`);
+- triton: whole episodes in one launch on a GPU (`nco.fused_rollout`);
+- auto: cpu on a CPU, where policy and strategy allow; else plain. The two for GPUs have run in an
+  interpreter and on a CPU only, so they are taken only when asked for.
+"""
+
+CPU_MOST_NODES = 2000
+"""The CPU kernels' tables grow with the square: 128 MB for each of two at 2,000 nodes."""
+
+
+def pointer_clip(policy: Policy) -> float | None:
+    """The clip of a decoder whose scores are `nco.models.pointer.pointer_logits`; None for
+    others."""
+    match policy:
+        case AttentionModel():
+            return policy.clip
+        case POMO() | RouteFinder():
+            return _decoder_clip(policy.decoder)
+        case _:
+            return None
+
+
+def _decoder_clip(decoder: Decoder) -> float | None:
+    match decoder:
+        case PointerDecoder():
+            return decoder.clip
+        case ExpertPointerDecoder() if decoder.router.per_instance:
+            return decoder.clip
+        case _:
+            return None
+
+
+def why_no_pointer(policy: Policy) -> str | None:
+    """What keeps a policy from every kernel, in words; None where nothing does."""
+    return "the policy's decoder is no plain pointer" if pointer_clip(policy) is None else None
+
+
+def why_no_choice(strategy: Strategy) -> str | None:
+    """What keeps a strategy from every kernel, in words; None where nothing does."""
+    if not isinstance(strategy, Greedy | Sampling):
+        return f"the strategy is {type(strategy).__name__}; accepted: Greedy, Sampling"
+    if isinstance(strategy, Sampling) and not (strategy.top_k is None and strategy.top_p is None):
+        return "the strategy has top_k or top_p; accepted: a temperature"
+    return None
+
+
+def interpreted() -> bool:
+    """Whether Triton is told, by its own variable, to interpret kernels on a CPU."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def _why_not_on_cpu(policy: Policy, num_nodes: int, device: torch.device) -> str | None:
+    if device.type != "cpu":
+        return f"the device is {device.type}; accepted: cpu"
+    if num_nodes > CPU_MOST_NODES:
+        return f"the instances have {num_nodes} nodes; accepted: at most {CPU_MOST_NODES}"
+    return why_no_pointer(policy)
+
+
+def rollout_kernel(
+    env: Environment,
+    policy: Policy,
+    num_nodes: int,
+    device: torch.device,
+    strategy: Strategy,
+    asked: Kernel,
+) -> Kernel:
+    """What to roll out by; never "auto".
+
+    Raises:
+        InputError: something keeps the rollout from the kernel that is asked for.
+    """
+    match asked:
+        case "plain" | "captured":
+            return asked
+        case "auto" | "cpu":
+            obstacle = _why_not_on_cpu(policy, num_nodes, device) or why_no_choice(strategy)
+            if asked == "auto":
+                return "cpu" if obstacle is None else "plain"
+        case "triton":
+            # only here: it knows every resource
+            from nco.fused_rollout import why_not_fused
+
+            obstacle = why_not_fused(env, policy, num_nodes, device, strategy)
+    if obstacle is not None:
+        raise InputError(f"kernel is {asked}, but {obstacle}")
+    return asked
+
+
+def scoring_clip(
+    policy: Policy, mask: Bool[Tensor, "step batch trajectory node"], asked: Kernel
+) -> float | None:
+    """The clip by which the CPU's kernel scores states with such masks; None where torch does, as
+    the other kernels only roll out."""
+    if asked not in ("auto", "cpu") or _why_not_on_cpu(policy, mask.shape[3], mask.device):
+        return None
+    return pointer_clip(policy)
