@@ -79,22 +79,22 @@ CASES: dict[str, tuple[Environment, Callable[[], Instance], Callable[[Environmen
 """Environment, instances and policy: padding, early ends, neutral resources, steps of all kinds."""
 
 
-def run(
-    case: str,
+def play(
+    env: Environment,
+    policy: Policy,
+    instance: Instance,
     strategy: Strategy,
     captured: CapturedRollouts | bool,
     *,
-    starts: bool,
-    device: str = "cpu",
+    starts: bool = True,
     seed: int = 3,
 ) -> Trajectory:
     """Five recorded trajectories of each instance."""
-    env, make, policy = CASES[case]
-    instance = make().to(device)
     return rollout(
-        env, policy(env).to(device), instance, strategy, num_trajectories=5,
+        env, policy, instance, strategy, num_trajectories=5,
         starts=env.start_actions(instance, 5) if starts else None,
-        generator=torch.Generator(device).manual_seed(seed), record=True, captured=captured,
+        generator=torch.Generator(instance.valid.device).manual_seed(seed), record=True,
+        captured=captured,
     )  # fmt: skip
 
 
@@ -166,9 +166,12 @@ def test_repeating_a_step_over_fixed_buffers_is_the_plain_loop(
     case: str, strategy: Strategy, starts: bool
 ) -> None:
     """Actions, costs, decisions and usage of experts; draws in the same order."""
-    plain = run(case, strategy, False, starts=starts)
+    env, make, policy_for = CASES[case]
+    policy, instance = policy_for(env), make()
+    plain = play(env, policy, instance, strategy, False, starts=starts)
     for capture in (EagerReplay(), RecordedOperations()):
-        agree(run(case, strategy, CapturedRollouts(capture), starts=starts), plain)
+        kept = CapturedRollouts(capture)
+        agree(play(env, policy, instance, strategy, kept, starts=starts), plain)
 
 
 @final
@@ -360,8 +363,9 @@ def test_a_graph_is_refused_without_a_gpu() -> None:
 def test_a_cuda_graph_gives_what_the_plain_loop_gives(case: str, strategy: Strategy) -> None:
     """For the first batch, which is captured, and for the next, which is only replayed. Both paths
     run the same kernels, so draws are the same too."""
+    env, make, policy_for = CASES[case]
+    policy, instance = policy_for(env).cuda(), make().cuda()
     kept = CapturedRollouts(CUDAGraphReplay(torch.device("cuda")))
     for seed in (3, 4):
-        captured = run(case, strategy, kept, starts=True, device="cuda", seed=seed)
-        plain = run(case, strategy, False, starts=True, device="cuda", seed=seed)
-        agree(captured, plain)
+        captured = play(env, policy, instance, strategy, kept, seed=seed)
+        agree(captured, play(env, policy, instance, strategy, False, seed=seed))
