@@ -66,7 +66,6 @@ CASES: dict[str, tuple[Environment, Callable[[], Instance], Callable[[Environmen
         f"mixed {name}": (multi_task, mixed, lambda env, name=name: small_policy(name, env))
         for name in (
             "pomo noisy-top-k",
-            "pomo hierarchical",
             "routefinder shared-sigmoid",
             "routefinder reld",
         )
@@ -80,22 +79,21 @@ CASES: dict[str, tuple[Environment, Callable[[], Instance], Callable[[Environmen
 """Environment, instances and policy: padding, early ends, neutral resources, steps of all kinds."""
 
 
-def run(
-    case: str,
+def play(
+    env: Environment,
+    policy: Policy,
+    instance: Instance,
     strategy: Strategy,
     captured: CapturedRollouts | None,
     *,
-    starts: bool,
-    device: str = "cpu",
+    starts: bool = True,
     seed: int = 3,
 ) -> Trajectory:
     """Five recorded trajectories of each instance."""
-    env, make, policy = CASES[case]
-    instance = make().to(device)
     return rollout(
-        env, policy(env).to(device), instance, strategy, num_trajectories=5,
+        env, policy, instance, strategy, num_trajectories=5,
         starts=env.start_actions(instance, 5) if starts else None,
-        generator=torch.Generator(device).manual_seed(seed), record=True,
+        generator=torch.Generator(instance.valid.device).manual_seed(seed), record=True,
         kernel="captured" if captured else "plain", captured=captured,
     )  # fmt: skip
 
@@ -121,6 +119,46 @@ def agree(captured: Trajectory, plain: Trajectory) -> None:
         torch.testing.assert_close(captured.usage[name], used)
 
 
+@final
+class Recorder(TorchDispatchMode):
+    """Writes down the operations that are done, and does them again into the same memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.done.append((func, args, kwargs or {}, out))
+        return out
+
+    def again(self) -> None:
+        """Once more, without the Python between the operations."""
+        with torch.no_grad():
+            for func, args, kwargs, out in self.done:
+                new = func(*args, **kwargs)
+                pairs = zip(out, new, strict=True) if isinstance(out, tuple) else [(out, new)]
+                for old, value in pairs:
+                    # not for views and for what is done in place
+                    if isinstance(old, Tensor) and old.data_ptr() != value.data_ptr():
+                        old.copy_(value)
+
+
+@final
+class RecordedOperations(Capture):
+    """What a CUDA graph does, on a CPU: neither sees anything but tensor operations."""
+
+    def repeatable(
+        self, work: Callable[[], None], generator: torch.Generator | None
+    ) -> Callable[[], None]:
+        recorder = Recorder()
+        with recorder:
+            work()
+        return recorder.again
+
+
 @pytest.mark.parametrize("starts", [True, False], ids=["starts", "free"])
 @pytest.mark.parametrize("strategy", [Greedy(), Sampling(0.8, top_k=7, top_p=0.95)], ids=str)
 @pytest.mark.parametrize("case", CASES)
@@ -128,8 +166,12 @@ def test_repeating_a_step_over_fixed_buffers_is_the_plain_loop(
     case: str, strategy: Strategy, starts: bool
 ) -> None:
     """Actions, costs, decisions and usage of experts; draws in the same order."""
-    captured = run(case, strategy, CapturedRollouts(EagerReplay()), starts=starts)
-    agree(captured, run(case, strategy, None, starts=starts))
+    env, make, policy_for = CASES[case]
+    policy, instance = policy_for(env), make()
+    plain = play(env, policy, instance, strategy, None, starts=starts)
+    for capture in (EagerReplay(), RecordedOperations()):
+        kept = CapturedRollouts(capture)
+        agree(play(env, policy, instance, strategy, kept, starts=starts), plain)
 
 
 @final
@@ -229,7 +271,7 @@ class Counted(Capture):
         self, work: Callable[[], None], generator: torch.Generator | None
     ) -> Callable[[], None]:
         self.count += 1
-        return EagerReplay().repeatable(work, generator)
+        return RecordedOperations().repeatable(work, generator)
 
 
 def test_the_next_batch_takes_what_was_captured() -> None:
@@ -320,9 +362,7 @@ def test_the_callers_generator_goes_on_where_the_draws_ended() -> None:
 
 def test_a_graph_is_refused_without_a_gpu() -> None:
     policy = small_policy("pomo", tsp)
-    with pytest.raises(
-        InputError, match="kernel is captured, but the device is cpu"
-    ):
+    with pytest.raises(InputError, match="kernel is captured, but the device is cpu"):
         rollout(tsp, policy, instances("tsp", 5, 1), Greedy(), kernel="captured")
 
 
@@ -333,8 +373,9 @@ def test_a_graph_is_refused_without_a_gpu() -> None:
 def test_a_cuda_graph_gives_what_the_plain_loop_gives(case: str, strategy: Strategy) -> None:
     """For the first batch, which is captured, and for the next, which is only replayed. Both paths
     run the same kernels, so draws are the same too."""
+    env, make, policy_for = CASES[case]
+    policy, instance = policy_for(env).cuda(), make().cuda()
     kept = CapturedRollouts(CUDAGraphReplay(torch.device("cuda")))
     for seed in (3, 4):
-        captured = run(case, strategy, kept, starts=True, device="cuda", seed=seed)
-        plain = run(case, strategy, None, starts=True, device="cuda", seed=seed)
-        agree(captured, plain)
+        captured = play(env, policy, instance, strategy, kept, seed=seed)
+        agree(captured, play(env, policy, instance, strategy, None, seed=seed))

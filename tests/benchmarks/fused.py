@@ -131,13 +131,19 @@ def main() -> None:
     parser.add_argument("--policy", choices=POLICIES, default="pomo")
     parser.add_argument("--record", action="store_true", help="keep states, as training does")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--tf32", action="store_true", help="products of all ways but the fused one"
+    )
     parser.add_argument("--device", default="cuda", help="cpu tries the script, without graphs")
     given = parser.parse_args()
     on_gpu = torch.device(given.device).type == "cuda"
     if on_gpu and not torch.cuda.is_available():
         parser.error("there is no GPU here")
+    if given.tf32:
+        torch.set_float32_matmul_precision("high")
     name = torch.cuda.get_device_name() if on_gpu else "CPU"
-    print(f"{name}, torch {torch.__version__}, {given.policy}, batch {given.batch}, all starts\n")
+    print(f"{name}, torch {torch.__version__}, {given.policy}, batch {given.batch}, all starts")
+    print(f"products in {'tf32' if given.tf32 else 'float32'}\n")
     print("| strategy | problem | n | plain, instances/s | captured | same | fused | same |")
     print("|---|---|---|---|---|---|---|---|")
     differ = []
