@@ -23,14 +23,16 @@ from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLR
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from nco.captured_rollout import CapturedRollouts
 from nco.data.attributes import variant_names
 from nco.data.generators import generate
 from nco.data.instance import Instance
 from nco.decode import decode
 from nco.envs.environment import Environment
+from nco.kernels import Kernel
 from nco.likelihood import policy_gradient
 from nco.models.policy import Encoding, Policy, Usage
-from nco.rollout import Trajectory
+from nco.rollout import Trajectory, captured_steps
 from nco.train_config import (
     ConstantSchedule,
     MultiStepSchedule,
@@ -128,6 +130,11 @@ class Algorithm(pl.LightningModule, ABC):
     def extra_loss(self, instance: Instance, trajectory: Trajectory) -> Tensor | None:
         """A loss besides the policy gradient, e.g. a critic's."""
 
+    @cached_property
+    def kernel(self) -> Kernel | CapturedRollouts:
+        """How rollouts are computed; asked for when the module is on its device."""
+        return captured_steps(self.config.training.kernel, self.device)
+
     def generator(self, stream: str, index: int) -> torch.Generator:
         """The numbers of one purpose and one batch of this process."""
         seed = stream_seed(self.config.seed, stream, self.global_rank, index)
@@ -161,8 +168,9 @@ class Algorithm(pl.LightningModule, ABC):
         # costs are minimised: a positive advantage raises the likelihood
         weights = -advantage / advantage.numel()
         loss, _ = policy_gradient(
-            self.policy, self.env, instance, trajectory, weights, encoding=encoding
-        )
+            self.policy, self.env, instance, trajectory, weights, encoding=encoding,
+            kernel=self.config.training.kernel,
+        )  # fmt: skip
         extra = self.extra_loss(instance, trajectory)
         self._experts({**encoding.usage, **trajectory.usage})
         self._count(loop.batch_size, trajectory)
@@ -201,7 +209,7 @@ class Algorithm(pl.LightningModule, ABC):
             instance,
             multi_start=settings.multi_start,
             augment=settings.augment,
-            kernel=self.config.training.kernel,
+            kernel=self.kernel,
         ).costs.double()
         self._show("val/cost", costs.mean(), everywhere=True)
         reference = self.validation.reference

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nco.captured_rollout import CapturedRollouts
 from nco.data.batching import replace
 from nco.data.errors import InputError
 from nco.data.instance import Instance
@@ -18,6 +19,7 @@ from nco.kernels import Kernel
 from nco.models.policy import Policy
 from nco.rollout import (
     Trajectory,
+    captured_steps,
     lengthened,
     rollout,
     trajectories_at_once,
@@ -38,13 +40,6 @@ CPU_ROWS = 16384
 `nco.rollout.rollout`."""
 ENCODED_NODES = 8192
 """Nodes that are encoded together, with 4 kB each in the widest layer; one instance at least."""
-
-
-def rows_at_once(instance: Instance, memory: float | None) -> int:
-    """How many trajectories to decode together."""
-    if memory is None and instance.valid.device.type == "cpu":
-        return CPU_ROWS
-    return trajectories_at_once(instance, memory)
 
 
 def augmented(instance: Instance, index: int) -> Instance:
@@ -76,7 +71,7 @@ def decode(
     generator: torch.Generator | None = None,
     memory: float | None = None,
     time_limit: float | None = None,
-    kernel: Kernel = "auto",
+    kernel: Kernel | CapturedRollouts = "auto",
 ) -> Decoded:
     """Decode every instance many times and keep the cheapest solution of each.
 
@@ -102,8 +97,10 @@ def decode(
     if samples < 1:
         raise InputError(f"samples is {samples}; accepted: 1 or more")
     strategy = strategy or Greedy()
+    kernel = captured_steps(kernel, instance.valid.device)
     per_start = env.num_starts(instance) if multi_start else 1
-    rows = rows_at_once(instance, memory)
+    on_cpu = instance.valid.device.type == "cpu"
+    rows = trajectories_at_once(instance, memory, rows=CPU_ROWS if on_cpu else None)
     size = max(1, min(rows // (per_start * samples), ENCODED_NODES // instance.num_nodes))
     chosen, costs = [], []
     for begin in range(0, instance.batch_size[0], size):
@@ -132,7 +129,7 @@ def _decode_chunk(
     memory: float | None,
     rows: int,
     seconds: float | None,
-    kernel: Kernel,
+    kernel: Kernel | CapturedRollouts,
 ) -> Decoded:
     begun = time.perf_counter()
     count = (num_starts or 1) * samples

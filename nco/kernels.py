@@ -90,7 +90,7 @@ def rollout_kernel(
     strategy: Strategy,
     asked: Kernel,
 ) -> Kernel:
-    """What to roll out by; never "auto".
+    """What to roll out by; never "auto". Whether steps can be captured is not asked here.
 
     Raises:
         InputError: something keeps the rollout from the kernel that is asked for.

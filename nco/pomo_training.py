@@ -47,7 +47,7 @@ class SharedBaseline(Algorithm):
             generator=generator,
             record=True,
             encoding=encoding,
-            kernel=self.config.training.kernel,
+            kernel=self.kernel,
         )
         return trajectory, encoding
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nco.captured_rollout import CapturedRollouts
 from nco.data.instance import Instance
 from nco.envs.environment import Environment
 from nco.kernels import Kernel
@@ -19,7 +20,7 @@ def sample_one(
     policy: Policy,
     instance: Instance,
     generator: torch.Generator,
-    kernel: Kernel,
+    kernel: Kernel | CapturedRollouts,
 ) -> tuple[Trajectory, Encoding]:
     """One sampled trajectory of each instance, recorded, with the encoding it came from.
 

@@ -66,7 +66,7 @@ class CriticBaseline(Algorithm):
     def rollout(
         self, instance: Instance, generator: torch.Generator
     ) -> tuple[Trajectory, Encoding]:
-        return sample_one(self.env, self.policy, instance, generator, self.config.training.kernel)
+        return sample_one(self.env, self.policy, instance, generator, self.kernel)
 
     def advantage(
         self, instance: Instance, trajectory: Trajectory

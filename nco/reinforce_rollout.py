@@ -59,7 +59,7 @@ class RolloutBaseline(Algorithm):
     def rollout(
         self, instance: Instance, generator: torch.Generator
     ) -> tuple[Trajectory, Encoding]:
-        return sample_one(self.env, self.policy, instance, generator, self.config.training.kernel)
+        return sample_one(self.env, self.policy, instance, generator, self.kernel)
 
     def advantage(
         self, instance: Instance, trajectory: Trajectory
@@ -104,5 +104,4 @@ class RolloutBaseline(Algorithm):
         return self.draw(self.settings.eval_instances, generator)
 
     def _greedy(self, policy: Policy, instance: Instance) -> Float[Tensor, "batch"]:
-        kernel = self.config.training.kernel
-        return decode(self.env, policy, instance, multi_start=False, kernel=kernel).costs
+        return decode(self.env, policy, instance, multi_start=False, kernel=self.kernel).costs

@@ -46,11 +46,12 @@ environment's operations not to count, and still several pieces for the threads.
 GPU_MEMORY = 2e9
 
 
-def trajectories_at_once(instance: Instance, memory: float | None, kernel: Kernel = "plain") -> int:
+def trajectories_at_once(instance: Instance, memory: float | None, rows: int | None = None) -> int:
     """How many trajectories to roll out together, of one instance or of several, so that a step's
-    attention weights take ``memory`` bytes; None takes what is fast on the device."""
-    if memory is None and kernel == "cpu":
-        return KERNEL_ROWS
+    attention weights take ``memory`` bytes; None takes ``rows``, or else what is fast on the
+    device."""
+    if memory is None and rows is not None:
+        return rows
     if memory is None:
         memory = CPU_MEMORY if instance.valid.device.type == "cpu" else GPU_MEMORY
     heads, width = 8, 4
@@ -98,8 +99,7 @@ def rollout(
     record: bool = False,
     encoding: Encoding | None = None,
     memory: float | None = None,
-    kernel: Kernel = "auto",
-    captured: CapturedRollouts | None = None,
+    kernel: Kernel | CapturedRollouts = "auto",
 ) -> Trajectory:
     """Build ``num_trajectories`` solutions of each instance, without gradients.
 
@@ -114,9 +114,8 @@ def rollout(
         record: keep what `nco.likelihood` needs to score the trajectories.
         encoding: the policy's tables of this instance, where they are computed already.
         memory: as `trajectories_at_once` explains; draws depend on it.
-        kernel: how steps are computed (`nco.kernels.Kernel`).
-        captured: for that kernel, keeps captured steps from one call to the next; without, each
-            call captures a graph of its own.
+        kernel: how steps are computed (`nco.kernels.Kernel`). What `captured_steps` returns stands
+            for "captured" and keeps what it captured for the next call.
 
     Raises:
         InputError: ``starts`` does not match, or the kernel asked for is not possible.
@@ -128,17 +127,15 @@ def rollout(
     if starts is None and policy.needs_start:
         starts = env.start_actions(instance, num_trajectories)
     device = instance.valid.device
-    kernel = rollout_kernel(env, policy, instance.num_nodes, device, strategy, kernel)
-    if kernel == "captured" and captured is None:
-        if device.type != "cuda":
-            raise InputError(f"kernel is captured, but the device is {device.type}; accepted: cuda")
-        captured = CapturedRollouts(CUDAGraphReplay(device))
+    kernel = captured_steps(kernel, device)
+    if not isinstance(kernel, CapturedRollouts):
+        kernel = rollout_kernel(env, policy, instance.num_nodes, device, strategy, kernel)
     # draws must not depend on the number of threads
     alike = kernel == "cpu" and isinstance(strategy, Greedy) and not record
     plan = pieces(
         instance.batch_size[0],
         num_trajectories,
-        trajectories_at_once(instance, memory, kernel),
+        trajectories_at_once(instance, memory, rows=KERNEL_ROWS if kernel == "cpu" else None),
         num_workers(device) if alike else 1,
     )
     with torch.no_grad():
@@ -158,11 +155,26 @@ def rollout(
                 record,
                 tables.part(where.start, where.stop),
                 kernel,
-                captured if kernel == "captured" else None,
             )
 
         done = list(map_in_order(work, range(len(plan)), device))
     return done[0] if len(done) == 1 else _together(plan, done)
+
+
+def captured_steps(
+    kernel: Kernel | CapturedRollouts, device: torch.device
+) -> Kernel | CapturedRollouts:
+    """What keeps captured steps from one rollout to the next, where the kernel is "captured"; any
+    other as it is.
+
+    Raises:
+        InputError: the device has no graphs.
+    """
+    if kernel != "captured":
+        return kernel
+    if device.type != "cuda":
+        raise InputError(f"kernel is captured, but the device is {device.type}; accepted: cuda")
+    return CapturedRollouts(CUDAGraphReplay(device))
 
 
 def _together(plan: list[Piece], done: list[Trajectory]) -> Trajectory:
@@ -192,8 +204,7 @@ def _rollout(
     generator: torch.Generator | None,
     record: bool,
     encoding: Encoding,
-    kernel: Kernel,
-    captured: CapturedRollouts | None,
+    kernel: Kernel | CapturedRollouts,
 ) -> Trajectory:
     with torch.autocast(instance.valid.device.type, enabled=False):
         state = env.reset(instance, num_trajectories)
@@ -212,10 +223,10 @@ def _rollout(
         chooser = pointer_chooser(policy, encoding, strategy) if kernel == "cpu" else None
         actor = Actor(env, policy, strategy, record, chooser)
         least, most = env.min_steps(instance), env.max_steps(instance)
-        if captured is None:
-            episode = plain_episode(actor, encoding, state, generator, least, most)
+        if isinstance(kernel, CapturedRollouts):
+            episode = captured_rollout(actor, encoding, state, generator, least, most, kernel)
         else:
-            episode = captured_rollout(actor, encoding, state, generator, least, most, captured)
+            episode = plain_episode(actor, encoding, state, generator, least, most)
         stacked = torch.stack([*actions, *episode.actions], 2)
         costs = env.cost(instance, stacked)
         return Trajectory(stacked, costs, num_forced, episode.decisions, episode.usage)

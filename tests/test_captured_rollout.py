@@ -94,7 +94,7 @@ def play(
         env, policy, instance, strategy, num_trajectories=5,
         starts=env.start_actions(instance, 5) if starts else None,
         generator=torch.Generator(instance.valid.device).manual_seed(seed), record=True,
-        kernel="captured" if captured else "plain", captured=captured,
+        kernel=captured or "plain",
     )  # fmt: skip
 
 
@@ -285,7 +285,7 @@ def test_the_next_batch_takes_what_was_captured() -> None:
         plain, captured = (
             rollout(
                 multi_task, policy, instance, Sampling(), num_trajectories=count, record=True,
-                generator=seeded(seed), kernel="captured" if way else "plain", captured=way,
+                generator=seeded(seed), kernel=way or "plain",
             )
             for way in (None, kept)
         )  # fmt: skip
@@ -322,7 +322,7 @@ def test_chunks_of_a_batch_share_one_capture() -> None:
     captured, plain = (
         rollout(
             cvrp, policy, instance, Sampling(), num_trajectories=3, generator=seeded(1),
-            memory=8.0 * 4 * 11 * 3 * 2, kernel="captured" if way else "plain", captured=way,
+            memory=8.0 * 4 * 11 * 3 * 2, kernel=way or "plain",
         )
         for way in (CapturedRollouts(counted), None)
     )  # fmt: skip
@@ -345,8 +345,7 @@ def test_the_callers_generator_goes_on_where_the_draws_ended() -> None:
             Sampling(),
             num_trajectories=4,
             generator=generator,
-            kernel="captured" if way else "plain",
-            captured=way,
+            kernel=way or "plain",
         ).actions
         for way in (CapturedRollouts(EagerReplay()), None)
     ]

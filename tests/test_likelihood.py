@@ -10,6 +10,7 @@ from nco.data.batching import collate
 from nco.data.instance import Instance
 from nco.envs.environment import Environment
 from nco.envs.variants import cvrp, tsp
+from nco.kernels import Kernel
 from nco.likelihood import chunks, log_likelihood, policy_gradient
 from nco.models.attention_model import AttentionModel
 from nco.models.policy import Policy
@@ -64,8 +65,9 @@ CASES = [
 
 @pytest.mark.parametrize("memory", [1.0, None])
 @pytest.mark.parametrize(("kind", "problem", "multi"), CASES)
+@pytest.mark.parametrize("kernel", ["plain", "cpu"])
 def test_all_steps_at_once_equal_step_by_step(
-    kind: str, problem: str, multi: bool, memory: float | None
+    kind: str, problem: str, multi: bool, memory: float | None, kernel: Kernel
 ) -> None:
     """Likelihoods and gradients agree to 1e-5, however rollout and scoring are cut into chunks,
     recorded or replayed."""
@@ -84,18 +86,22 @@ def test_all_steps_at_once_equal_step_by_step(
         generator=torch.Generator().manual_seed(3),
         record=True,
         memory=memory,
+        kernel=kernel,
     )
     # as in training, the weights are those of a mean over the trajectories
     weights = torch.randn(5, count, generator=torch.Generator().manual_seed(4)) / (5 * count)
     expected = step_by_step(policy, env, batch, trajectory)
     expected_grads = gradients(policy, (weights * expected).sum())
     replayed = Trajectory(trajectory.actions, trajectory.costs, trajectory.num_forced, None)
-    for budget in (1.0, 3000.0, 1e9):
+    # the kernel has chunks of its own
+    for budget in (1.0, 3000.0, 1e9) if kernel == "plain" else (None,):
         for given in (trajectory, replayed):
-            found = log_likelihood(policy, env, batch, given, budget=budget)
+            found = log_likelihood(policy, env, batch, given, budget=budget, kernel=kernel)
             torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
             grads = gradients(policy, (weights * found).sum())
-            loss, scores = policy_gradient(policy, env, batch, given, weights, budget=budget)
+            loss, scores = policy_gradient(
+                policy, env, batch, given, weights, budget=budget, kernel=kernel
+            )
             torch.testing.assert_close(scores, expected, rtol=1e-5, atol=1e-5)
             torch.testing.assert_close(loss, (weights * expected).sum(), rtol=1e-5, atol=1e-5)
             others = gradients(policy, loss)

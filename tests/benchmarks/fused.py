@@ -89,14 +89,14 @@ def ways(given: argparse.Namespace, problem: str, size: int, strategy: Strategy)
     capture = CUDAGraphReplay(device) if device.type == "cuda" else EagerReplay()
     kept = CapturedRollouts(capture, most_kept=4)
 
-    def run(kernel: Kernel) -> Trajectory:
+    def run(kernel: Kernel | CapturedRollouts) -> Trajectory:
         return rollout(
             env, policy, instance, strategy, num_trajectories=count, starts=starts,
             generator=generator.manual_seed(0), encoding=encoding, record=given.record,
-            kernel=kernel, captured=kept,
+            kernel=kernel,
         )  # fmt: skip
 
-    runs: dict[str, Run] = {"plain": lambda: run("plain"), "captured": lambda: run("captured")}
+    runs: dict[str, Run] = {"plain": lambda: run("plain"), "captured": lambda: run(kept)}
     if why_not_fused(env, policy, instance.num_nodes, device, strategy) is None:
         runs["fused"] = lambda: run("triton")
     found = {name: way() for name, way in runs.items()}
