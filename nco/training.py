@@ -329,8 +329,10 @@ def _trainer(
         ),
     ]
     if progress:
-        # a file or a pipe gets few lines, a terminal a live bar
-        callbacks.append(ProgressBar(refresh_rate=1 if sys.stderr.isatty() else 50))
+        # a file or a pipe gets few lines, a terminal a live bar; to show a number of a GPU is to
+        # wait for it
+        live = 20 if _on_gpu(loop) else 1
+        callbacks.append(ProgressBar(refresh_rate=live if sys.stderr.isatty() else 50))
     return pl.Trainer(
         default_root_dir=run,
         accelerator=loop.accelerator,
