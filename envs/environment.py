@@ -22,10 +22,8 @@ Values = tuple[Float[Tensor, "batch trajectory ..."], ...]
 
 @dataclass(frozen=True, slots=True)
 class Depots:
-    """Where some instance of the batch has several depots."""
+    """What a vehicle at a depot may do, where that is not the same for all of the batch."""
 
-    number: Int[Tensor, "batch 1"]
-    """Depots of each instance."""
     index: Int[Tensor, " depot"]
     """0, 1, ... up to the most that an instance has."""
     serves: Float[Tensor, "batch depot node"] | None
@@ -39,17 +37,19 @@ class Problem:
     instance: Instance
     customer: Bool[Tensor, "batch node"]
     """Nodes that must be visited."""
+    num_customers: Int[Tensor, "batch 1"]
+    num_depots: Int[Tensor, "batch 1"]
     dtype: torch.dtype
     """The instance's; reading it there at every step would cost as much as an operation."""
-    padded: bool
-    """Some instance has fewer nodes than others."""
     tables: tuple[tuple[Tensor, ...] | None, ...]
     """What each resource of the environment reads; None for one that is neutral here."""
     depots: Depots | None = None
-    """None where every instance has one depot at most."""
+    """None where every instance has one depot at most, and it can serve all customers."""
     homes: Float[Tensor, "batch depot 2"] | None = None
     """Where depots are, as a policy sees it (0 where the instance has only a matrix); None for
     rules that know one depot."""
+    padded: bool = False
+    """Some instance has fewer nodes than others, where the rules ask for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class State:
     """The first node visited; the start depot of the route for a VRP."""
     unvisited: Bool[Tensor, "batch trajectory node"]
     """Customers that are not served yet."""
+    visits: Int[Tensor, "batch trajectory"]
+    """Actions so far that went to a customer: a sum over nodes at every step would cost more."""
     used: tuple[Values, ...]
     """The values of each resource, [B, S]; none for a resource that is neutral here."""
     steps: int
@@ -80,6 +82,7 @@ class State:
             current=self.current.gather(1, index),
             first=self.first.gather(1, index),
             unvisited=self.unvisited.gather(1, nodes),
+            visits=self.visits.gather(1, index),
             used=tuple(tuple(v.gather(1, index) for v in values) for values in self.used),
             steps=self.steps,
         )
@@ -260,17 +263,10 @@ def mask_bias(
 ) -> Float[Tensor, "batch state node"]:
     """0 where allowed and `FORBIDDEN` elsewhere, to be added to scores.
 
-    By arithmetic: ``masked_fill`` and ``where`` are several times slower on a CPU.
+    By arithmetic, and from bytes: on a CPU ``masked_fill`` and ``where`` are several times slower,
+    and so is turning bool into float.
     """
-    return mask.to(dtype).sub_(1).mul_(-FORBIDDEN)
-
-
-def any_node(mask: Bool[Tensor, "batch trajectory node"]) -> Bool[Tensor, "batch trajectory"]:
-    """Whether a trajectory has any True node.
-
-    By a sum: ``torch.any`` over a short last dimension is ten times slower on a CPU.
-    """
-    return mask.sum(2) > 0
+    return mask.view(torch.uint8).to(dtype).sub_(1).mul_(-FORBIDDEN)
 
 
 def arc_lengths(

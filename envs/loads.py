@@ -16,6 +16,7 @@ from nco.envs.resources import (
     SLACK,
     Move,
     Resource,
+    at_most,
     depot_column,
     fresh_at_depots,
     precise_zeros,
@@ -63,7 +64,7 @@ class Load(Resource):
         return bool(instance.capacity.isinf().all())
 
     def tables(self, instance: Instance, num_depots: int) -> tuple[Tensor, ...]:
-        demand = fresh_at_depots(instance, instance.linehaul)
+        demand = fresh_at_depots(instance, instance.linehaul, num_depots)
         limit = (instance.capacity * (1 + self.slack)).view(-1, 1, 1)
         return demand, limit, instance.capacity
 
@@ -76,7 +77,7 @@ class Load(Resource):
     def within(
         self, tables: tuple[Tensor, ...], values: Values, move: Move
     ) -> Bool[Tensor, "batch trajectory to"]:
-        return values[0] <= tables[1]
+        return at_most(values[0], tables[1])
 
     def features(
         self, tables: tuple[Tensor, ...], used: Values
@@ -135,10 +136,10 @@ class BackhaulLoad(Resource):
     def tables(self, instance: Instance, num_depots: int) -> tuple[Tensor, ...]:
         capacity = instance.capacity
         limit = (capacity * (1 + SLACK)).view(-1, 1, 1)
-        tables = (fresh_at_depots(instance, instance.linehaul), limit, capacity)
+        tables = (fresh_at_depots(instance, instance.linehaul, num_depots), limit, capacity)
         if not bool((instance.backhaul > 0).any()):
             return tables
-        return *tables, fresh_at_depots(instance, instance.backhaul)
+        return *tables, fresh_at_depots(instance, instance.backhaul, num_depots)
 
     def initial(self, tables: tuple[Tensor, ...], depot: Int[Tensor, "batch trajectory"]) -> Values:
         zero = precise_zeros(depot)
@@ -149,12 +150,12 @@ class BackhaulLoad(Resource):
         if len(tables) == 3:
             return (peak.clamp_(min=0),)
         picked = (used[1] + move.node(tables[3])).clamp_(min=0)
-        return torch.maximum(peak, picked), picked
+        return torch.maximum(peak, picked, out=peak), picked
 
     def within(
         self, tables: tuple[Tensor, ...], values: Values, move: Move
     ) -> Bool[Tensor, "batch trajectory to"]:
-        return values[0] <= tables[1]
+        return at_most(values[0], tables[1])
 
     def features(
         self, tables: tuple[Tensor, ...], used: Values
@@ -213,7 +214,7 @@ class Precedence(Resource):
         pickup = ((instance.backhaul > 0) & _classical(instance)).to(instance.dtype)
         # a customer with both counts its own pickup
         most = pickup.masked_fill((instance.linehaul == 0) | ~_classical(instance), torch.inf)
-        return fresh_at_depots(instance, pickup), most
+        return fresh_at_depots(instance, pickup, num_depots), most
 
     def initial(self, tables: tuple[Tensor, ...], depot: Int[Tensor, "batch trajectory"]) -> Values:
         return (torch.zeros(depot.shape, dtype=tables[0].dtype, device=depot.device),)
@@ -224,7 +225,7 @@ class Precedence(Resource):
     def within(
         self, tables: tuple[Tensor, ...], values: Values, move: Move
     ) -> Bool[Tensor, "batch trajectory to"]:
-        return values[0] <= move.node(tables[1])
+        return at_most(values[0], move.node(tables[1]))
 
     def features(
         self, tables: tuple[Tensor, ...], used: Values

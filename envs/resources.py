@@ -118,14 +118,14 @@ class Resource(ABC):
 
     @abstractmethod
     def extend(self, tables: tuple[Tensor, ...], used: Values, move: Move) -> Values:
-        """The values [B, S, to] after the move, from those before it [B, S, 1]."""
+        """The values [B, S, to] after the move, in new tensors, from those before it [B, S, 1]."""
 
     @abstractmethod
     def within(
         self, tables: tuple[Tensor, ...], values: Values, move: Move
     ) -> Bool[Tensor, "batch trajectory to"]:
         """Whether values reached by a move to customers keep the constraint, now and on the way
-        straight home."""
+        straight home. The values may be overwritten."""
 
     @abstractmethod
     def features(
@@ -138,18 +138,29 @@ class Resource(ABC):
         """What a policy may see of the nodes' attributes, without units."""
 
 
+def at_most(
+    values: Float[Tensor, "batch trajectory to"],
+    limits: Float[Tensor, "batch #trajectory #to"],
+) -> Bool[Tensor, "batch trajectory to"]:
+    """``values <= limits``; the values are overwritten.
+
+    As floats first: on a CPU a comparison of floats that gives bool is not vectorised, and takes
+    three times longer.
+    """
+    return values.le_(limits).bool()
+
+
 def fresh_at_depots(
-    instance: Instance, values: Float[Tensor, "batch node"]
-) -> Float[Tensor, "batch node"]:
-    """-inf at depots: adding it and taking a maximum starts a route afresh without a branch."""
-    return values.masked_fill(is_depot(instance), -torch.inf)
-
-
-def fresh_into_depots(
-    instance: Instance, matrix: Float[Tensor, "batch from node"]
-) -> Float[Tensor, "batch from node"]:
-    """The same for arcs into depots."""
-    return matrix.masked_fill(is_depot(instance).unsqueeze(1), -torch.inf).contiguous()
+    instance: Instance, values: Float[Tensor, "batch *from node"], num_depots: int
+) -> Float[Tensor, "batch *from node"]:
+    """Values of nodes, or of arcs into them, with -inf at depots: adding it and taking a maximum
+    starts a route afresh without a branch."""
+    depot = is_depot(instance)[:, :num_depots]
+    fresh = values.clone(memory_format=torch.contiguous_format)
+    # only the few columns where depots can be: filling all takes longer than a step
+    columns = fresh[..., :num_depots]
+    columns.masked_fill_(depot if values.ndim == 2 else depot.unsqueeze(1), -torch.inf)
+    return fresh
 
 
 def precise_zeros(depot: Int[Tensor, "batch trajectory"]) -> Float[Tensor, "batch trajectory"]:

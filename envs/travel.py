@@ -16,8 +16,9 @@ from nco.envs.resources import (
     SLACK,
     Move,
     Resource,
+    at_most,
     depot_column,
-    fresh_into_depots,
+    fresh_at_depots,
     precise_zeros,
 )
 
@@ -75,21 +76,21 @@ class Time(Resource):
         back = back.masked_fill(instance.open_route.view(-1, 1, 1), torch.inf)
         latest = torch.minimum(late.double().unsqueeze(1) * (1 + SLACK), back)
         # a depot has no service
-        travel = fresh_into_depots(
-            instance, durations + service.masked_fill(is_depot(instance), 0).unsqueeze(2)
-        )
+        service = service.masked_fill(is_depot(instance), 0)
+        travel = fresh_at_depots(instance, durations + service.unsqueeze(2), num_depots)
         return travel, early, latest.to(early.dtype), _horizon(instance)
 
     def initial(self, tables: tuple[Tensor, ...], depot: Int[Tensor, "batch trajectory"]) -> Values:
         return (tables[1].gather(1, depot).double(),)
 
     def extend(self, tables: tuple[Tensor, ...], used: Values, move: Move) -> Values:
-        return (torch.maximum(used[0] + move.arc(tables[0]), move.node(tables[1])),)
+        arrival = used[0] + move.arc(tables[0])
+        return (torch.maximum(arrival, move.node(tables[1]), out=arrival),)
 
     def within(
         self, tables: tuple[Tensor, ...], values: Values, move: Move
     ) -> Bool[Tensor, "batch trajectory to"]:
-        return values[0] <= move.from_home(tables[2])
+        return at_most(values[0], move.from_home(tables[2]))
 
     def features(
         self, tables: tuple[Tensor, ...], used: Values
@@ -142,7 +143,8 @@ class Distance(Resource):
         limit = instance.distance_limit
         most = (limit.double() * (1 + SLACK)).view(-1, 1, 1)
         most = most - _way_home(instance, distances, num_depots)
-        return fresh_into_depots(instance, distances), most.to(limit.dtype), limit
+        driven = fresh_at_depots(instance, distances, num_depots)
+        return driven, most.to(limit.dtype), limit
 
     def initial(self, tables: tuple[Tensor, ...], depot: Int[Tensor, "batch trajectory"]) -> Values:
         return (precise_zeros(depot),)
@@ -153,7 +155,7 @@ class Distance(Resource):
     def within(
         self, tables: tuple[Tensor, ...], values: Values, move: Move
     ) -> Bool[Tensor, "batch trajectory to"]:
-        return values[0] <= move.from_home(tables[1])
+        return at_most(values[0], move.from_home(tables[1]))
 
     def features(
         self, tables: tuple[Tensor, ...], used: Values

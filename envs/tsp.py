@@ -17,7 +17,6 @@ from nco.envs.environment import (
     NodeFeatures,
     Problem,
     State,
-    any_node,
     path_length,
     unit_coordinates,
 )
@@ -57,26 +56,33 @@ class TSP(Environment):
 
     def reset(self, instance: Instance, num_trajectories: int) -> State:
         b, n = instance.valid.shape
+        number = instance.valid.sum(1, keepdim=True)
         zero = torch.zeros(b, num_trajectories, dtype=torch.int64, device=instance.valid.device)
         problem = Problem(
             instance=instance,
             customer=instance.valid,
+            num_customers=number,
+            num_depots=instance.num_depots.unsqueeze(1),
             dtype=instance.dtype,
-            padded=not bool(instance.valid.all()),
             tables=(),
+            padded=bool((number < n).any()),
         )
         unvisited = instance.valid.unsqueeze(1).expand(b, num_trajectories, n)
         return State(
-            problem=problem, current=zero, first=zero, unvisited=unvisited, used=(), steps=0
+            problem=problem,
+            current=zero,
+            first=zero,
+            unvisited=unvisited,
+            visits=zero,
+            used=(),
+            steps=0,
         )
 
     def action_mask(self, state: State) -> Bool[Tensor, "batch trajectory node"]:
         n = state.unvisited.shape[2]
-        if state.steps < n and not state.problem.padded:
+        if state.steps == 0 or (state.steps < n and not state.problem.padded):
             return state.unvisited
-        stay = (~any_node(state.unvisited)).unsqueeze(2).expand_as(state.unvisited)
-        here = torch.zeros_like(state.unvisited).scatter_(2, state.current.unsqueeze(2), True)
-        return state.unvisited | (stay & here)
+        return state.unvisited.scatter(2, state.current.unsqueeze(2), self.done(state).unsqueeze(2))
 
     def step(self, state: State, action: Int[Tensor, "batch trajectory"]) -> State:
         return State(
@@ -84,12 +90,13 @@ class TSP(Environment):
             current=action,
             first=action if state.steps == 0 else state.first,
             unvisited=state.unvisited.scatter(2, action.unsqueeze(2), False),
+            visits=state.visits + 1,
             used=(),
             steps=state.steps + 1,
         )
 
     def done(self, state: State) -> Bool[Tensor, "batch trajectory"]:
-        return ~any_node(state.unvisited)
+        return state.visits >= state.problem.num_customers
 
     def max_steps(self, instance: Instance) -> int:
         return instance.num_nodes

@@ -26,7 +26,6 @@ from nco.envs.environment import (
     Problem,
     State,
     Values,
-    any_node,
     arc_lengths,
     path_length,
     unit_coordinates,
@@ -100,7 +99,7 @@ class VRP(Environment):
                     f"{', '.join(sorted(known)) or 'no constraints'}"
                 )
         problem = self._problem(instance)
-        served = self._serves(problem, int(instance.num_depots.max())).any(1)
+        served = self._serves(problem, self._most_depots(instance))[1].any(1)
         lost = problem.customer & ~served
         if bool(lost.any()):
             which, node = lost.nonzero()[0].tolist()
@@ -120,36 +119,41 @@ class VRP(Environment):
             current=depot,
             first=depot,
             unvisited=problem.customer.unsqueeze(1).expand(b, s, n),
+            visits=depot,
             used=self._initial(problem, depot),
             steps=0,
         )
 
+    def _most_depots(self, instance: Instance) -> int:
+        return int(instance.num_depots.max()) if self.several_depots else 1
+
     def _problem(self, instance: Instance) -> Problem:
-        most = int(instance.num_depots.max()) if self.several_depots else 1
+        most = self._most_depots(instance)
         active = [not r.neutral(instance) for r in self.resources]
         seen = instance
         if any(a and r.needs_arcs for a, r in zip(active, self.resources, strict=True)):
             # computed once for all of them
             seen = with_fields(instance, {"distance": distance_matrix(instance)})
+        customer = is_customer(instance)
         problem = Problem(
             instance=instance,
-            customer=is_customer(instance),
+            customer=customer,
+            num_customers=customer.sum(1, keepdim=True),
+            num_depots=instance.num_depots.unsqueeze(1),
             dtype=instance.dtype,
-            padded=not bool(instance.valid.all()),
             tables=tuple(
                 r.tables(seen, most) if a else None
                 for a, r in zip(active, self.resources, strict=True)
             ),
             homes=self._homes(instance, most),
         )
-        if most == 1:
+        customers, serves = self._serves(problem, most)
+        all_served = torch.equal(serves, customers)
+        if most == 1 and all_served:
             return problem
-        serves = self._serves(problem, most)
         index = torch.arange(most, device=instance.valid.device)
-        number = instance.num_depots.unsqueeze(1)
-        always = (index < number).unsqueeze(2) & problem.customer.unsqueeze(1)
-        serves = None if torch.equal(serves, always) else serves.float()
-        return replace(problem, depots=Depots(number=number, index=index, serves=serves))
+        depots = Depots(index=index, serves=None if all_served else serves.float())
+        return replace(problem, depots=depots)
 
     def _homes(self, instance: Instance, num_depots: int) -> Float[Tensor, "batch depot 2"] | None:
         if not self.several_depots:
@@ -158,15 +162,18 @@ class VRP(Environment):
             return torch.zeros(*instance.batch_size, num_depots, 2, device=instance.valid.device)
         return unit_coordinates(instance)[:, :num_depots].float()
 
-    def _serves(self, problem: Problem, num_depots: int) -> Bool[Tensor, "batch depot node"]:
-        """Which customers a vehicle fresh from each depot can serve."""
-        instance = problem.instance
-        index = torch.arange(num_depots, device=instance.valid.device)
-        depot = index.expand(instance.batch_size[0], num_depots)
+    def _serves(
+        self, problem: Problem, num_depots: int
+    ) -> tuple[Bool[Tensor, "batch depot node"], Bool[Tensor, "batch depot node"]]:
+        """The customers, for each depot that exists, and those that a vehicle fresh from there can
+        serve."""
+        index = torch.arange(num_depots, device=problem.customer.device)
+        depot = index.expand(problem.customer.shape[0], num_depots)
         move = Move(origin=depot, home=depot if num_depots > 1 else None)
-        exists = (index < instance.num_depots.unsqueeze(1)).unsqueeze(2)
-        customers = problem.customer.unsqueeze(1) & exists
-        return self._within(problem, self._initial(problem, depot), move, customers)
+        customers = problem.customer.unsqueeze(1)
+        if num_depots > 1:
+            customers = customers & (index < problem.num_depots).unsqueeze(2)
+        return customers, self._within(problem, self._initial(problem, depot), move, customers)
 
     def _initial(
         self, problem: Problem, depot: Int[Tensor, "batch trajectory"]
@@ -189,7 +196,7 @@ class VRP(Environment):
             if tables is not None:
                 # sums are kept in float64, and looking at all nodes needs no more than float32
                 here = tuple([v.to(dtype).unsqueeze(2) for v in values])
-                allowed = allowed & r.within(tables, r.extend(tables, here, move), move)
+                allowed = r.within(tables, r.extend(tables, here, move), move).logical_and_(allowed)
         return allowed
 
     def action_mask(self, state: State) -> Bool[Tensor, "batch trajectory node"]:
@@ -202,8 +209,9 @@ class VRP(Environment):
         if problem.depots is not None:
             return self._with_depots(state, problem.depots, allowed)
         # back to the depot from a customer, or to wait there once nothing is left
-        nothing = allowed.sum(2) == 0
-        torch.logical_or(state.current, nothing, out=allowed.select(2, 0))
+        served = state.visits == problem.num_customers
+        away = state.current >= problem.num_depots
+        torch.logical_or(away, served, out=allowed.select(2, 0))
         return allowed
 
     def _with_depots(
@@ -211,16 +219,20 @@ class VRP(Environment):
     ) -> Bool[Tensor, "batch trajectory node"]:
         """Add to the allowed customers the depots: those that can serve a customer that is left,
         or else the vehicle's own."""
-        if state.steps == 0:
-            allowed = allowed & (depots.number == 1).unsqueeze(2)
-        leave = (state.current >= depots.number) | (allowed.sum(2) == 0)
+        number = state.problem.num_depots
         if depots.serves is None:
-            useful = any_node(state.unvisited).unsqueeze(2) & (
-                depots.index < depots.number
-            ).unsqueeze(1)
+            left = state.visits < state.problem.num_customers
+            useful = left.unsqueeze(2) & (depots.index < number).unsqueeze(1)
         else:
-            useful = state.unvisited.to(depots.serves.dtype) @ depots.serves.mT > 0
-        own = (depots.index == state.first.unsqueeze(2)) & ~any_node(useful).unsqueeze(2)
+            unvisited = state.unvisited.view(torch.uint8).to(depots.serves.dtype)
+            useful = unvisited @ depots.serves.mT > 0
+        # at a depot nothing is feasible that a fresh vehicle cannot serve
+        leave = (state.current >= number) | ~useful.gather(2, state.first.unsqueeze(2)).squeeze(2)
+        if state.steps == 0:
+            several = number > 1
+            allowed &= ~several.unsqueeze(2)
+            leave |= several
+        own = (depots.index == state.first.unsqueeze(2)) & ~useful.any(2, keepdim=True)
         allowed[:, :, : len(depots.index)] |= (useful | own) & leave.unsqueeze(2)
         return allowed
 
@@ -235,22 +247,21 @@ class VRP(Environment):
             used.append(values)
         first = state.first
         if problem.depots is not None:
-            first = torch.where(action < problem.depots.number, action, first)
+            first = torch.where(action < problem.num_depots, action, first)
         return State(
             problem=problem,
             current=action,
             first=first,
             unvisited=state.unvisited.scatter(2, action.unsqueeze(2), False),
+            visits=state.visits + (action >= problem.num_depots),
             used=tuple(used),
             steps=state.steps + 1,
         )
 
     def done(self, state: State) -> Bool[Tensor, "batch trajectory"]:
-        depots = state.problem.depots
-        if depots is None:
-            # at the depot, node 0, with no customer left
-            return (state.unvisited.sum(2) + state.current) == 0
-        return ~any_node(state.unvisited) & (state.current < depots.number)
+        problem = state.problem
+        served = state.visits == problem.num_customers
+        return served.logical_and_(state.current < problem.num_depots)
 
     def max_steps(self, instance: Instance) -> int:
         # at worst every customer has a route of its own; where an instance may have several
@@ -290,10 +301,10 @@ class VRP(Environment):
         customers = instance.valid.sum(1, keepdim=True) - instance.num_depots.unsqueeze(1)
         turn, again = turn % customers, turn // customers
         customer = turn + instance.num_depots.unsqueeze(1)
-        problem = self._problem(instance) if self.several_depots else None
-        if problem is None or problem.depots is None:
+        most = self._most_depots(instance)
+        if most == 1:
             return customer.unsqueeze(2)
-        serves = self._serves(problem, len(problem.depots.index))
+        serves = self._serves(self._problem(instance), most)[1]
         where = customer.unsqueeze(1).expand(-1, serves.shape[1], -1)
         serves = serves.gather(2, where)
         rank = serves.cumsum(1)

@@ -161,7 +161,7 @@ def rules_of(env: Environment, state: State) -> tuple[Rules, Columns, Values, li
         constant += [0.0, 0.0]
         tables["homes"] = problem.homes
     if problem.depots is not None:
-        tables["num_depots"] = problem.depots.number
+        tables["num_depots"] = problem.num_depots
         if problem.depots.serves is not None:
             tables["serves"] = problem.depots.serves
     none = torch.zeros(state.current.shape, device=state.current.device)
