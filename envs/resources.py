@@ -144,10 +144,10 @@ def at_most(
 ) -> Bool[Tensor, "batch trajectory to"]:
     """``values <= limits``; the values are overwritten.
 
-    As floats first: on a CPU a comparison of floats that gives bool is not vectorised, and takes
-    three times longer.
+    On a CPU as floats first: a comparison of floats that gives bool is not vectorised there, and
+    takes three times longer.
     """
-    return values.le_(limits).bool()
+    return values.le_(limits).bool() if values.is_cpu else values <= limits
 
 
 def fresh_at_depots(

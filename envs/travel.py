@@ -69,7 +69,7 @@ class Time(Resource):
 
     def tables(self, instance: Instance, num_depots: int) -> tuple[Tensor, ...]:
         durations = duration_matrix(instance)
-        early, late = instance.time_window.unbind(2)
+        early, late = instance.time_window.movedim(2, 0).contiguous()
         service = instance.service_time
         closes = (late[:, :num_depots].double() * (1 + SLACK)).unsqueeze(2)
         back = closes - service.double().unsqueeze(1) - _way_home(instance, durations, num_depots)

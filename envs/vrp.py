@@ -210,8 +210,7 @@ class VRP(Environment):
             return self._with_depots(state, problem.depots, allowed)
         # back to the depot from a customer, or to wait there once nothing is left
         served = state.visits == problem.num_customers
-        away = state.current >= problem.num_depots
-        torch.logical_or(away, served, out=allowed.select(2, 0))
+        torch.logical_or(state.current, served, out=allowed.select(2, 0))
         return allowed
 
     def _with_depots(
