@@ -118,7 +118,7 @@ class CapturedStep:
 
 def _running(state: State) -> tuple[object, ...]:
     """What a step changes."""
-    return state.current, state.first, state.unvisited, state.used
+    return state.current, state.first, state.unvisited, state.visits, state.used
 
 
 @final
