@@ -10,12 +10,13 @@ SHARED ?= ../shared
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test benchmark lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   train a small model, solve, benchmark and write a report"
 	@echo "make test   run the tests"
+	@echo "make benchmark RL4CO_PYTHON=…  fail where the speed has fallen against RL4CO's (CPU)"
 	@echo "make lint   check style, types and import directions"
 	@echo "make clean  remove the environment, builds and caches; runs/ and results/ stay"
 
@@ -51,6 +52,12 @@ demo: $(VENV)/.installed
 # One thread for each worker: several would only compete for the cores.
 test: $(VENV)/.installed-dev
 	NCO_SHARED="$(abspath $(SHARED))" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+# Some minutes on an idle machine. RL4CO has an environment of its own: tests/benchmarks/README.md.
+benchmark: $(VENV)/.installed
+	@test -n "$(RL4CO_PYTHON)" || { echo "RL4CO_PYTHON is not set; accepted: the python of an environment with rl4co 0.7.0 (tests/benchmarks/README.md)"; exit 2; }
+	$(BIN)/python tests/benchmarks/compare_rl4co.py --rl4co-python "$(RL4CO_PYTHON)" \
+	    --quick --rounds 2 --seconds 3 --check --output results/benchmark
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
+import gc
 import json
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +21,8 @@ from typing import Any
 
 import torch
 
+LATENCY_BATCHES = 8
+"""Fresh batches that latency is measured on in turn."""
 WARM_UP_SIZE, WARM_UP_BATCH, WARM_UP_STEPS = 20, 32, 20
 """The short training before inference is timed: customers, batch and number of batches."""
 
@@ -36,6 +41,10 @@ class Task:
     device: str
     seed: int
     threads: int
+    augment: int
+    """1, or 8 for the symmetries of the square; of inference."""
+    starts: int | None
+    """Trajectories of each copy of an instance, of inference; None: from every customer."""
     cpu_seconds: float
     """Training budget of `learn`, over all threads."""
     instances: Path
@@ -54,10 +63,14 @@ def synchronise(task: Task) -> None:
 
 
 def throughput(task: Task, work: Callable[[], int], warm_up: int = 2) -> dict[str, float]:
-    """Call ``work``, which returns the units that it did, for ``task.seconds`` after warm-up."""
+    """Call ``work``, which returns the units that it did, for ``task.seconds`` after warm-up: so
+    many calls, or fewer where they take as long as is to be timed."""
+    begun = time.perf_counter()
     for _ in range(warm_up):
         work()
-    synchronise(task)
+        synchronise(task)
+        if time.perf_counter() - begun > task.seconds:
+            break
     units, calls = 0, 0
     start, cpu_start = time.perf_counter(), time.process_time()
     while calls < 2 or time.perf_counter() - start < task.seconds:
@@ -71,6 +84,43 @@ def throughput(task: Task, work: Callable[[], int], warm_up: int = 2) -> dict[st
         "calls": calls,
         "seconds": seconds,
     }
+
+
+def latency(task: Task, work: Callable[[int], object], kinds: int) -> dict[str, float]:
+    """Call ``work`` with 0, 1, … ``kinds`` - 1 in turn for ``task.seconds``, after one call; the
+    median seconds of a call."""
+    spent: list[float] = []
+    start = time.perf_counter()
+    while len(spent) < 3 or time.perf_counter() - start < task.seconds:
+        begun = time.perf_counter()
+        work(len(spent) % kinds)
+        synchronise(task)
+        spent.append(time.perf_counter() - begun)
+    # the first one warms up
+    median = statistics.median(spent[1:])
+    return {"per_second": 1 / median, "median_seconds": median, "calls": len(spent)}
+
+
+def own_mib(task: Task, work: Callable[[], object]) -> dict[str, float]:
+    """The most memory that ``work`` held beyond what was there before it; on a CPU for Linux only,
+    which forgets a process's peak when asked."""
+    gc.collect()
+    if task.device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return {"own_mib": (torch.cuda.max_memory_allocated() - before) / 2**20}
+    # what earlier work gave back to malloc would be used again and not be seen
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status_kib("VmRSS")
+    work()
+    return {"own_mib": (_status_kib("VmHWM") - before) / 1024}
+
+
+def _status_kib(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def peak_mib(task: Task) -> dict[str, float]:
@@ -109,6 +159,8 @@ def main(measurements: dict[str, Measurement], version: str) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--augment", type=int, choices=(1, 8), default=1)
+    parser.add_argument("--starts", type=int, help="by default from every customer")
     parser.add_argument("--cpu-seconds", type=float, default=1800.0)
     parser.add_argument("--instances", type=Path, default=Path("instances.npz"))
     parser.add_argument("--output", type=Path, default=Path("costs.npz"))

@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from measure import (
+    LATENCY_BATCHES,
     WARM_UP_BATCH,
     WARM_UP_SIZE,
     WARM_UP_STEPS,
     Task,
+    latency,
     main,
+    own_mib,
     throughput,
     train_for,
 )
@@ -26,13 +29,14 @@ from torch import Tensor
 from nco.algorithm import ValidationSet, learning_rate_factor
 from nco.data.generators import generate
 from nco.data.instance import Instance
-from nco.decode import decode
+from nco.decode import Decoded, decode
 from nco.envs import variants
 from nco.envs.environment import Environment
 from nco.likelihood import policy_gradient
 from nco.policy_config import POMOConfig
 from nco.provenance import git_commit
-from nco.strategies import draw
+from nco.rollout import rollout
+from nco.strategies import Greedy, draw
 from nco.train_config import (
     DataConfig,
     LoopConfig,
@@ -126,24 +130,59 @@ def measure_training(task: Task) -> dict[str, Any]:
     return throughput(task, Trainer(task).step)
 
 
-def measure_inference(task: Task) -> dict[str, Any]:
-    """Instances per second of greedy multi-start without augmentation, after the short training
-    that the other side has too."""
+def trained(task: Task) -> Trainer:
+    """After the short training that the other side has too; the policy in eval mode."""
     trainer = Trainer(replace(task, size=WARM_UP_SIZE, batch=WARM_UP_BATCH))
     for _ in range(WARM_UP_STEPS):
         trainer.step()
-    policy = trainer.policy.eval()
+    trainer.policy.eval()
+    return trainer
+
+
+def solve(trainer: Trainer, instance: Instance, task: Task) -> Decoded:
+    """Greedy from all starts, or from so many of them as the task says."""
+    if task.starts is None:
+        return decode(trainer.env, trainer.policy, instance, augment=task.augment)
+    # one pass with some of the starts: what `decode` takes has all of them
+    starts = trainer.env.start_actions(instance, task.starts)
+    found = rollout(
+        trainer.env, trainer.policy, instance, Greedy(),
+        num_trajectories=task.starts, starts=starts,
+    )  # fmt: skip
+    costs, best = found.costs.min(1)
+    return Decoded(found.actions[torch.arange(len(best), device=best.device), best], costs)
+
+
+def measure_inference(task: Task) -> dict[str, Any]:
+    """Instances per second of greedy multi-start."""
+    trainer = trained(task)
     instance = fresh(task, trainer.generator)
     steps = 0
 
-    def solve() -> int:
+    def work() -> int:
         nonlocal steps
-        steps = decode(trainer.env, policy, instance).actions.shape[1]
+        steps = solve(trainer, instance, task).actions.shape[1]
         return task.batch
 
     with torch.inference_mode():
-        figures = throughput(task, solve, warm_up=1)
-    return figures | {"steps": steps}
+        memory = own_mib(task, work)
+        figures = throughput(task, work, warm_up=1)
+    return figures | memory | {"steps": steps}
+
+
+def measure_latency(task: Task) -> dict[str, Any]:
+    """The seconds from a batch to its solutions; a new batch each time."""
+    trainer = trained(task)
+    batches = [fresh(task, trainer.generator) for _ in range(LATENCY_BATCHES)]
+    steps = [0] * LATENCY_BATCHES
+
+    def work(index: int) -> None:
+        steps[index] = solve(trainer, batches[index], task).actions.shape[1]
+
+    with torch.inference_mode():
+        memory = own_mib(task, lambda: work(0))
+        figures = latency(task, work, LATENCY_BATCHES)
+    return figures | memory | {"steps": max(steps)}
 
 
 def read(task: Task) -> Instance:
@@ -184,6 +223,7 @@ if __name__ == "__main__":
             "env": measure_environment,
             "train": measure_training,
             "infer": measure_inference,
+            "latency": measure_latency,
             "learn": measure_learning,
         },
         f"nco, commit {git_commit()}",

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from measure import (
+    LATENCY_BATCHES,
     WARM_UP_BATCH,
     WARM_UP_SIZE,
     WARM_UP_STEPS,
     Task,
+    latency,
     main,
+    own_mib,
     throughput,
     train_for,
 )
@@ -113,13 +116,14 @@ def measure_training(task: Task) -> dict[str, Any]:
 
 
 def best_of_starts(
-    model: POMO, env: RL4COEnvBase, batch: TensorDict, augment: bool
+    model: POMO, env: RL4COEnvBase, batch: TensorDict, augment: bool, limit: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Greedy from all starts (and 8 copies): the best cost ``[B]`` and its actions ``[B, T]``."""
+    """Greedy from all starts or ``limit`` of them (and 8 copies): the best cost ``[B]`` and its
+    actions ``[B, T]``."""
     td = reset(env, batch)
     copies = model.num_augment if augment else 1
     td = model.augment(td) if augment else td
-    starts = env.get_num_starts(td)
+    starts = limit or env.get_num_starts(td)
     out = model.policy(td, env, phase="test", num_starts=starts)
     rows = unbatchify(out["reward"], (copies, starts)).flatten(1)
     reward, index = rows.max(1)
@@ -127,8 +131,8 @@ def best_of_starts(
     return -reward, actions[torch.arange(len(index), device=index.device), index]
 
 
-def measure_inference(task: Task) -> dict[str, Any]:
-    """Instances per second of greedy multi-start without augmentation.
+def trained(task: Task) -> POMO:
+    """A model after a short training, in eval mode.
 
     Greedy choices of random weights visit the depot far too often; some batches of training on
     small instances bring the number of steps, which is reported, to what a trained policy takes.
@@ -136,20 +140,41 @@ def measure_inference(task: Task) -> dict[str, Any]:
     trainer = Trainer(replace(task, size=WARM_UP_SIZE, batch=WARM_UP_BATCH))
     for _ in range(WARM_UP_STEPS):
         trainer.step()
-    model = trainer.model.eval()
-    env = environment(task)
+    return trainer.model.eval()
+
+
+def measure_inference(task: Task) -> dict[str, Any]:
+    """Instances per second of greedy multi-start."""
+    model, env = trained(task), environment(task)
     batch = generate(task, env)
     steps = 0
 
-    def solve() -> int:
+    def work() -> int:
         nonlocal steps
-        _, actions = best_of_starts(model, env, batch, augment=False)
+        _, actions = best_of_starts(model, env, batch, task.augment == 8, task.starts)
         steps = actions.shape[1]
         return task.batch
 
     with torch.inference_mode():
-        figures = throughput(task, solve, warm_up=1)
-    return figures | {"steps": steps}
+        memory = own_mib(task, work)
+        figures = throughput(task, work, warm_up=1)
+    return figures | memory | {"steps": steps}
+
+
+def measure_latency(task: Task) -> dict[str, Any]:
+    """The seconds from a batch to its solutions; a new batch each time."""
+    model, env = trained(task), environment(task)
+    batches = [generate(task, env) for _ in range(LATENCY_BATCHES)]
+    steps = [0] * LATENCY_BATCHES
+
+    def work(index: int) -> None:
+        _, actions = best_of_starts(model, env, batches[index], task.augment == 8, task.starts)
+        steps[index] = actions.shape[1]
+
+    with torch.inference_mode():
+        memory = own_mib(task, lambda: work(0))
+        figures = latency(task, work, LATENCY_BATCHES)
+    return figures | memory | {"steps": max(steps)}
 
 
 def read(task: Task) -> TensorDict:
@@ -192,6 +217,7 @@ if __name__ == "__main__":
             "env": measure_environment,
             "train": measure_training,
             "infer": measure_inference,
+            "latency": measure_latency,
             "learn": measure_learning,
         },
         f"RL4CO {version('rl4co')}",
