@@ -90,8 +90,8 @@ def line(
 
 
 def guides(axes: Axes, powers: Sequence[int], x: Sequence[float]) -> None:
-    """Grey lines of slopes such as n² and n³ that meet at the lower left corner of the data; the axes
-    stay as the data made them."""
+    """Grey lines of slopes such as n² and n³ that begin at the lower left corner; the axes stay as
+    the data made them."""
     bottom, top = axes.get_ylim()
     left, right = axes.get_xlim()
     low, high = min(x), max(x)
@@ -103,7 +103,7 @@ def guides(axes: Axes, powers: Sequence[int], x: Sequence[float]) -> None:
         axes.plot([low, end], [base, y], ":", color="0.6", linewidth=1, zorder=0)
         name = "n" if power == 1 else f"$n^{power}$"
         axes.annotate(
-            name, (end, y), color="0.4", fontsize=9, xytext=(3, 0), textcoords="offset points",
+            name, (end, y), color="0.4", fontsize=9, xytext=(8, 0), textcoords="offset points",
             va="center", zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
     axes.set_ylim(bottom, top)
