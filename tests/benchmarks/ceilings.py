@@ -17,10 +17,10 @@ from torch import Tensor
 
 from nco.data.generators import generate
 from nco.policy_config import POMOConfig
-from nco.rollout import instances_at_once
+from nco.rollout import trajectories_at_once
 from nco.threads import map_in_order, num_workers
 
-SECONDS = 0.3
+SECONDS = 1.0
 """Of each measurement."""
 
 
@@ -107,8 +107,8 @@ def measure(config: POMOConfig, sizes: list[int], batch: int, device: torch.devi
     for n in sizes:
         instance = generate("tsp", num_customers=n, batch=batch,
                             generator=torch.Generator(device).manual_seed(0))  # fmt: skip
-        # as many instances as a rollout takes at once
-        b = instances_at_once(instance, n, None)
+        # as many instances as a plain rollout takes at once
+        b = max(1, min(trajectories_at_once(instance, None) // n, batch))
         products[work.LINEAR, n] = rate_of_linear(batch * n, d, hidden, device)
         products[work.SCORES, n] = matmul((b, h, n, d // h), (b, h, d // h, n), device)
         products[work.VALUES, n] = matmul((b, h, n, n), (b, h, n, d // h), device)

@@ -19,8 +19,6 @@ from unittest import mock
 
 import torch
 
-from nco.threads import num_workers
-
 Mark = float | torch.cuda.Event
 
 
@@ -65,6 +63,8 @@ class Recorder:
     """
 
     device: torch.device
+    workers: int
+    """Threads that work side by side on pieces of a batch."""
     spans: list[Span] = field(default_factory=list)
     _main: list[Span] = field(default_factory=list)
     _threads: threading.local = field(default_factory=threading.local)
@@ -95,7 +95,7 @@ class Recorder:
         else:
             stack = self._threads.__dict__.setdefault("stack", [])
             parent = stack[-1] if stack else self._main[-1]
-            share = 1 / num_workers(self.device) if not stack else stack[-1].share
+            share = 1 / self.workers
         span = Span(part, parent, share, self.mark())
         self.spans.append(span)
         stack.append(span)
@@ -117,6 +117,9 @@ class Recorder:
     def _timed(self, target: Target, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
+            if self.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+                # what is captured into a graph runs later, without Python
+                return function(*args, **kwargs)
             with self.span(target.part) as span:
                 result = function(*args, **kwargs)
             if target.keep is not None:

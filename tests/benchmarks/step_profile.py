@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import ceilings
 import torch
@@ -28,17 +28,21 @@ from nco_worker import fresh, trained
 from spans import Recorder, Span, Target
 
 import nco.algorithm
+import nco.cpu_pointer
 import nco.decode
 import nco.pomo_training
 from nco.algorithm import Algorithm
+from nco.cpu_pointer import PointerChooser
 from nco.decode import decode
 from nco.envs.environment import Environment
 from nco.envs.variants import environments
+from nco.kernels import Kernel
 from nco.models.pomo import POMO
 from nco.policy_config import POMOConfig
 from nco.provenance import collect
 from nco.rollout import Trajectory
 from nco.strategies import Greedy, Sampling
+from nco.threads import num_workers
 from nco.train_config import (
     DataConfig,
     LoopConfig,
@@ -70,16 +74,18 @@ TRAINING = (
     Part("rollout: environment", ((None, "environment"),)),
     Part("rollout: scores of the decoder", (("rollout", "scores"),)),
     Part("rollout: choice", ((None, "choice"),)),
+    Part("rollout: scores and choice, CPU kernel", (("rollout", "kernel"),)),
     Part("rollout: all else", ((None, "rollout"),)),
     Part("costs", ((None, "cost"),)),
     Part("scoring: scores of the decoder", (("scoring", "scores"),)),
+    Part("scoring: decoder and its backward, CPU kernel", (("scoring", "kernel"),)),
     Part("scoring: all else, with its backward", ((None, "scoring"),)),
     Part("backward through the encoder", ((None, "backward"),)),
     Part("optimiser", ((None, "optimiser"),)),
     Part("training_step: all else, with logging", ((None, "step"),)),
     Part("Lightning", (("", "between"),)),
 )
-INFERENCE = (*TRAINING[1:7], Part("decode: all else", ((None, "decode"),)))
+INFERENCE = (*TRAINING[1:8], Part("decode: all else", ((None, "decode"),)))
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,8 @@ class Profile:
 
 
 def targets(env: Environment) -> list[Target]:
-    """The functions that parts are made of; those that a compiled path does not call take no
-    time, and what it takes is then all else of what calls it."""
+    """The functions that parts are made of; those that a kernel does not call take no time, and
+    what it takes is then all else of what calls it."""
     rules = ("reset", "observe", "step", "done", "min_steps", "max_steps", "start_actions")
 
     def shape(trajectory: Trajectory) -> tuple[int, ...]:
@@ -128,6 +134,8 @@ def targets(env: Environment) -> list[Target]:
         Target(POMO, "scores", "scores"),
         *(Target(strategy, "__call__", "choice") for strategy in (Greedy, Sampling)),
         *(Target(m, "rollout", "rollout", shape) for m in (nco.pomo_training, nco.decode)),
+        *(Target(PointerChooser, name, "kernel") for name in ("__init__", "__call__")),
+        Target(nco.cpu_pointer, "graded", "kernel"),
         Target(nco.algorithm, "policy_gradient", "scoring"),
         Target(Algorithm, "draw", "draw"),
         Target(Algorithm, "training_step", "step"),
@@ -168,7 +176,7 @@ def profile(
     )  # fmt: skip
 
 
-def training(task: Task, steps: int, warm_up: int, *, fused: bool) -> Profile:
+def training(task: Task, steps: int, warm_up: int, kernel: Kernel) -> Profile:
     """The mean of ``steps`` steps of a real run, without the first ones and the validation."""
     config = TrainConfig(
         name="profile",
@@ -182,11 +190,13 @@ def training(task: Task, steps: int, warm_up: int, *, fused: bool) -> Profile:
             batches_per_epoch=warm_up + steps + 1,
             batch_size=task.batch,
             accelerator=task.device,  # type: ignore[arg-type]
-            fused=fused,
+            kernel=kernel,
         ),
         validation=ValidationConfig(num_instances=1),
     )
-    recorder = Recorder(torch.device(task.device))
+    device = torch.device(task.device)
+    # asked for here: within a worker there are no more
+    recorder = Recorder(device, num_workers(device))
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(recorder.around(targets(environments[task.problem])))
@@ -202,14 +212,15 @@ def training(task: Task, steps: int, warm_up: int, *, fused: bool) -> Profile:
     return profile("training", task, by_row(TRAINING, found, steps), spans, steps)
 
 
-def inference(task: Task, steps: int, *, fused: bool) -> Profile:
+def inference(task: Task, steps: int, kernel: Kernel) -> Profile:
     """The mean of ``steps`` batches after one."""
     trainer = trained(task)
     instance = fresh(task, trainer.generator)
-    recorder = Recorder(torch.device(task.device))
+    device = torch.device(task.device)
+    recorder = Recorder(device, num_workers(device))
 
     def once() -> None:
-        decode(trainer.env, trainer.policy, instance, augment=task.augment, fused=fused)
+        decode(trainer.env, trainer.policy, instance, augment=task.augment, kernel=kernel)
 
     once()
     with recorder.around(targets(trainer.env)):
@@ -239,7 +250,7 @@ def times_table(profiles: list[Profile]) -> list[str]:
 
 def counted(one: Profile) -> list[tuple[str, float, work.Work]]:
     """The parts whose operations are counted, with their seconds. The rollout and the scoring pass
-    are whole, without the environment: a compiled path does not tell scores and choice apart."""
+    are whole, without the environment: a kernel does not tell scores and choice apart."""
     has_depot = environments[one.problem].has_depot
     nodes = one.size + has_depot
     encoder = work.encoder(NETWORK, one.batch * one.copies, nodes, has_depot=has_depot)
@@ -292,18 +303,18 @@ def document(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[s
                 seed=1, threads=options.threads, augment=1, starts=None, cpu_seconds=0,
                 instances=Path(), output=Path(),
             )  # fmt: skip
-            one = training(task, options.steps, options.warm_up, fused=options.fused)
+            one = training(task, options.steps, options.warm_up, options.kernel)
             profiles["training"].append(one)
             say(f"training {one.label}: {1e3 * one.whole:.0f} ms a step")
             small = replace(task, batch=options.infer_batch, augment=8)
-            two = inference(small, options.repeats, fused=options.fused)
+            two = inference(small, options.repeats, options.kernel)
             profiles["inference"].append(two)
             say(f"inference {two.label}: {1e3 * two.whole:.0f} ms a batch")
     hardware = about.hardware
     name = hardware.get("accelerator", "GPU") if device.type == "cuda" else hardware["processor"]
     lines = [
         f"{name}, {options.threads} threads, torch {about.versions['torch']}, commit "
-        f"{about.git_commit}, {about.created}{', fused' if options.fused else ''}.",
+        f"{about.git_commit}, {about.created}, kernel {options.kernel}.",
         "",
         *ceilings.table(found, options.sizes),
         "",
@@ -338,14 +349,15 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=2, help="training steps before them")
     parser.add_argument("--repeats", type=int, default=2, help="batches of inference, after one")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--fused", action="store_true", help="the fused rollout, on a GPU")
+    parser.add_argument("--kernel", choices=get_args(Kernel), default="auto")
     parser.add_argument("--output", type=Path, default=Path("results/profile"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     text, figures = document(options, lambda line: print(line, flush=True))
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / f"{options.device}.md").write_text(text)
-    (options.output / f"{options.device}.json").write_text(json.dumps(figures, indent=1))
+    name = f"{options.device}-{options.kernel}"
+    (options.output / f"{name}.md").write_text(text)
+    (options.output / f"{name}.json").write_text(json.dumps(figures, indent=1))
     print(f"\n{text}")
 
 

@@ -73,7 +73,11 @@ def encoder(config: POMOConfig, batch: int, nodes: int, *, has_depot: bool) -> W
 
 def decoder(config: POMOConfig, groups: float, states: float, nodes: int) -> Work:
     """Scores of ``states`` states of each of ``groups`` groups that are scored at once, e.g. of one
-    step of an instance: glimpse, pointer, and one softmax over the nodes to choose or to score."""
+    step of an instance: glimpse, pointer, and one softmax over the nodes to choose or to score.
+
+    As defined, over all nodes: the CPU's kernel does less, as it leaves out masked nodes and looks
+    up the products of queries with keys.
+    """
     d, h = config.dim, config.num_heads
     return (
         product(SCORES, groups * h, states, d // h, nodes)
