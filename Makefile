@@ -16,7 +16,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 help:
 	@echo "make demo   train a small model, solve, benchmark and write a report"
 	@echo "make test   run the tests"
-	@echo "make benchmark RL4CO_PYTHON=…  fail where the speed has fallen against RL4CO's (CPU)"
+	@echo "make benchmark RL4CO_PYTHON=…  measure against RL4CO; fail where that has become worse"
 	@echo "make lint   check style, types and import directions"
 	@echo "make clean  remove the environment, builds and caches; runs/ and results/ stay"
 

@@ -238,7 +238,8 @@ def remember(results: list[dict[str, Any]], about: dict[str, Any]) -> None:
     command = (
         "python tests/benchmarks/compare_rl4co.py --rl4co-python PYTHON "
         f"{'--quick ' if about['quick'] else ''}--rounds {about['rounds']} "
-        f"--seconds {about['seconds']:g} --write-expected"
+        f"--seconds {about['seconds']:g} --threads {about['threads']} "
+        f"--device {about['device']} --write-expected"
     )
     regression.write(
         EXPECTED,

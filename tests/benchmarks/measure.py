@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import gc
 import json
+import math
 import resource
 import statistics
 import sys
@@ -102,14 +103,17 @@ def latency(task: Task, work: Callable[[int], object], kinds: int) -> dict[str, 
 
 
 def own_mib(task: Task, work: Callable[[], object]) -> dict[str, float]:
-    """The most memory that ``work`` held beyond what was there before it; on a CPU for Linux only,
-    which forgets a process's peak when asked."""
+    """The most memory that ``work`` held beyond what was there before it; on a CPU not a number,
+    but for Linux, which forgets a process's peak when asked."""
     gc.collect()
     if task.device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         work()
         return {"own_mib": (torch.cuda.max_memory_allocated() - before) / 2**20}
+    if sys.platform != "linux":
+        work()
+        return {"own_mib": math.nan}
     # what earlier work gave back to malloc would be used again and not be seen
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")

@@ -14,9 +14,10 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -144,10 +145,8 @@ def targets(env: Environment) -> list[Target]:
     ]
 
 
-def by_row(
-    parts: tuple[Part, ...], found: dict[tuple[str, str], float], times: int
-) -> dict[str, float]:
-    """Seconds of each row, of one of ``times`` steps.
+def by_row(parts: tuple[Part, ...], found: dict[tuple[str, str], float]) -> dict[str, float]:
+    """Seconds of each row.
 
     Raises:
         SystemExit: a span belongs to no row or to several, so that the rows are not the whole.
@@ -157,27 +156,26 @@ def by_row(
         labels = [part.label for part in parts if part.holds(key)]
         if len(labels) != 1:
             raise SystemExit(f"time of {key} belongs to {labels or 'no row'}")
-        rows[labels[0]] += seconds / times
+        rows[labels[0]] += seconds
     return rows
 
 
-def profile(
-    kind: str, task: Task, rows: dict[str, float], spans: list[Span], times: int
-) -> Profile:
-    """With the sizes of the rollouts among the spans of ``times`` steps."""
+def profile(kind: str, task: Task, rows: dict[str, float], spans: Sequence[Span]) -> Profile:
+    """With the sizes of the rollouts among the spans of a step."""
     found = [span.result for span in spans if span.part == "rollout"]
     instances = sum(b for b, _, _ in found)
     return Profile(
         kind, task.problem, task.size, task.batch, rows,
         copies=task.augment,
-        rows=instances // times,
+        rows=instances,
         trajectories=max(s for _, s, _ in found),
         decisions=sum(b * t for b, _, t in found) / instances,
     )  # fmt: skip
 
 
 def training(task: Task, steps: int, warm_up: int, kernel: Kernel) -> Profile:
-    """The mean of ``steps`` steps of a real run, without the first ones and the validation."""
+    """The fastest of ``steps`` steps of a real run, after the first ones: other work on the machine
+    lengthens the others."""
     config = TrainConfig(
         name="profile",
         problem=task.problem,  # type: ignore[arg-type]  # pydantic checks it
@@ -203,17 +201,19 @@ def training(task: Task, steps: int, warm_up: int, kernel: Kernel) -> Profile:
         train(config.model_copy(update={"output": Path(folder)}), progress=False)
     # what belongs to a step begins where the outermost span around it begins
     begins = [span.outermost for span in recorder.spans if span.part == "step"]
-    first, last = begins[warm_up], begins[warm_up + steps]
     index = {id(span): i for i, span in enumerate(recorder.spans)}
-    spans = recorder.spans[index[id(first)] : index[id(last)]]
-    found = recorder.own_seconds(spans)
-    # from step to step, less all spans
-    found["", "between"] = recorder.seconds(first.begin, last.begin) - sum(found.values())
-    return profile("training", task, by_row(TRAINING, found, steps), spans, steps)
+    profiles = []
+    for first, last in pairwise(begins[warm_up : warm_up + steps + 1]):
+        spans = recorder.spans[index[id(first)] : index[id(last)]]
+        found = recorder.own_seconds(spans)
+        # from step to step, less all spans
+        found["", "between"] = recorder.seconds(first.begin, last.begin) - sum(found.values())
+        profiles.append(profile("training", task, by_row(TRAINING, found), spans))
+    return min(profiles, key=lambda one: one.whole)
 
 
 def inference(task: Task, steps: int, kernel: Kernel) -> Profile:
-    """The mean of ``steps`` batches after one."""
+    """The fastest of ``steps`` batches, after one."""
     trainer = trained(task)
     instance = fresh(task, trainer.generator)
     device = torch.device(task.device)
@@ -223,13 +223,14 @@ def inference(task: Task, steps: int, kernel: Kernel) -> Profile:
         decode(trainer.env, trainer.policy, instance, augment=task.augment, kernel=kernel)
 
     once()
-    with recorder.around(targets(trainer.env)):
-        for _ in range(steps):
-            with recorder.span("decode"):
-                once()
-    found = recorder.own_seconds(recorder.spans)
-    rows = by_row(INFERENCE, found, steps)
-    return profile("inference", task, rows, recorder.spans, steps)
+    profiles = []
+    for _ in range(steps):
+        recorder.spans.clear()
+        with recorder.around(targets(trainer.env)), recorder.span("decode"):
+            once()
+        rows = by_row(INFERENCE, recorder.own_seconds(recorder.spans))
+        profiles.append(profile("inference", task, rows, recorder.spans))
+    return min(profiles, key=lambda one: one.whole)
 
 
 def times_table(profiles: list[Profile]) -> list[str]:
@@ -318,14 +319,15 @@ def document(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[s
         "",
         *ceilings.table(found, options.sizes),
         "",
-        f"Training, ms of a step of {options.batch} instances (share):",
+        f"Training, ms of the fastest of {options.steps} steps of {options.batch} instances "
+        f"(share):",
         "",
         *times_table(profiles["training"]),
         "",
         *rates_table(profiles["training"], found),
         "",
-        f"Inference, greedy from all starts in 8 positions, ms of a batch of "
-        f"{options.infer_batch} instances (share):",
+        f"Inference, greedy from all starts in 8 positions, ms of the fastest of "
+        f"{options.repeats} batches of {options.infer_batch} instances (share):",
         "",
         *times_table(profiles["inference"]),
         "",
@@ -347,7 +349,7 @@ def main() -> None:
     parser.add_argument("--infer-batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=5, help="training steps that are timed")
     parser.add_argument("--warm-up", type=int, default=2, help="training steps before them")
-    parser.add_argument("--repeats", type=int, default=2, help="batches of inference, after one")
+    parser.add_argument("--repeats", type=int, default=3, help="batches of inference, after one")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kernel", choices=get_args(Kernel), default="auto")
     parser.add_argument("--output", type=Path, default=Path("results/profile"))
