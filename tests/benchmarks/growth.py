@@ -104,7 +104,7 @@ def guides(axes: Axes, powers: Sequence[int], x: Sequence[float]) -> None:
         name = "n" if power == 1 else f"$n^{power}$"
         axes.annotate(
             name, (end, y), color="0.4", fontsize=9, xytext=(8, 0), textcoords="offset points",
-            va="center", zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+            va="center", zorder=1, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
     axes.set_ylim(bottom, top)
     axes.set_xlim(left, right)
