@@ -5,8 +5,8 @@ over arrays that might overlap it does not (measured: 5 times slower). Here a ve
 arithmetic, so a kernel says what it means. LLVM splits 16 numbers into what the machine has: one
 register with AVX-512, two with AVX2, four with NEON.
 
-Types are not checked at run time: numba reads the functions itself. What is compiled is kept on disk
-by the date of `nco.cpu_kernel`: after a change here, touch that file.
+Types are not checked at run time: numba reads the functions itself. What is compiled is kept on
+disk by the date of `nco.cpu_kernel`: after a change here, touch that file.
 """
 
 from __future__ import annotations
