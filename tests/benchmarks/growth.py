@@ -62,7 +62,7 @@ def value(point: dict[str, Any], quantity: Quantity) -> float:
     """What is plotted of a measured point."""
     match quantity:
         case "seconds":
-            return point["figures"]["median_seconds"]
+            return 1 / point["figures"]["per_second"]
         case "MiB":
             return point["figures"]["own_mib"]
         case "instances/s":

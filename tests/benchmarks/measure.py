@@ -38,7 +38,7 @@ class Task:
     """Customers; nodes of a TSP."""
     batch: int
     seconds: float
-    """Timed at least this long, after warm-up."""
+    """Timed at least this long, after warm-up, and at least two calls."""
     device: str
     seed: int
     threads: int
@@ -65,41 +65,30 @@ def synchronise(task: Task) -> None:
 
 def throughput(task: Task, work: Callable[[], int], warm_up: int = 2) -> dict[str, float]:
     """Call ``work``, which returns the units that it did, for ``task.seconds`` after warm-up: so
-    many calls, or fewer where they take as long as is to be timed."""
+    many calls, or fewer where they take as long as is to be timed.
+
+    The rate is that of the median call: a machine that other work stops now and then is not slow.
+    """
     begun = time.perf_counter()
     for _ in range(warm_up):
         work()
         synchronise(task)
         if time.perf_counter() - begun > task.seconds:
             break
-    units, calls = 0, 0
+    units, spent = 0, []
     start, cpu_start = time.perf_counter(), time.process_time()
-    while calls < 2 or time.perf_counter() - start < task.seconds:
-        units += work()
-        calls += 1
-        synchronise(task)
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    return {
-        "per_second": units / seconds,
-        "per_cpu_second": units / cpu_seconds,
-        "calls": calls,
-        "seconds": seconds,
-    }
-
-
-def latency(task: Task, work: Callable[[int], object], kinds: int) -> dict[str, float]:
-    """Call ``work`` with 0, 1, … ``kinds`` - 1 in turn for ``task.seconds``, after one call; the
-    median seconds of a call."""
-    spent: list[float] = []
-    start = time.perf_counter()
-    while len(spent) < 3 or time.perf_counter() - start < task.seconds:
+    while len(spent) < 2 or time.perf_counter() - start < task.seconds:
         begun = time.perf_counter()
-        work(len(spent) % kinds)
+        units += work()
         synchronise(task)
         spent.append(time.perf_counter() - begun)
-    # the first one warms up
-    median = statistics.median(spent[1:])
-    return {"per_second": 1 / median, "median_seconds": median, "calls": len(spent)}
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    return {
+        "per_second": units / len(spent) / statistics.median(spent),
+        "per_cpu_second": units / cpu_seconds,
+        "calls": len(spent),
+        "seconds": seconds,
+    }
 
 
 def own_mib(task: Task, work: Callable[[], object]) -> dict[str, float]:

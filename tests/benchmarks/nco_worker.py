@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from measure import (
     WARM_UP_SIZE,
     WARM_UP_STEPS,
     Task,
-    latency,
     main,
     own_mib,
     throughput,
@@ -171,18 +171,21 @@ def measure_inference(task: Task) -> dict[str, Any]:
 
 
 def measure_latency(task: Task) -> dict[str, Any]:
-    """The seconds from a batch to its solutions; a new batch each time."""
+    """As inference, of fresh batches in turn."""
     trainer = trained(task)
     batches = [fresh(task, trainer.generator) for _ in range(LATENCY_BATCHES)]
-    steps = [0] * LATENCY_BATCHES
+    turn, steps = cycle(batches), 0
 
-    def work(index: int) -> None:
-        steps[index] = solve(trainer, batches[index], task).actions.shape[1]
+    def work() -> int:
+        nonlocal steps
+        actions = solve(trainer, next(turn), task).actions
+        steps = max(steps, actions.shape[1])
+        return task.batch
 
     with torch.inference_mode():
-        memory = own_mib(task, lambda: work(0))
-        figures = latency(task, work, LATENCY_BATCHES)
-    return figures | memory | {"steps": max(steps)}
+        memory = own_mib(task, work)
+        figures = throughput(task, work, warm_up=1)
+    return figures | memory | {"steps": steps}
 
 
 def read(task: Task) -> Instance:

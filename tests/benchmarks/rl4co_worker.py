@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from measure import (
     WARM_UP_SIZE,
     WARM_UP_STEPS,
     Task,
-    latency,
     main,
     own_mib,
     throughput,
@@ -162,19 +162,21 @@ def measure_inference(task: Task) -> dict[str, Any]:
 
 
 def measure_latency(task: Task) -> dict[str, Any]:
-    """The seconds from a batch to its solutions; a new batch each time."""
+    """As inference, of fresh batches in turn."""
     model, env = trained(task), environment(task)
     batches = [generate(task, env) for _ in range(LATENCY_BATCHES)]
-    steps = [0] * LATENCY_BATCHES
+    turn, steps = cycle(batches), 0
 
-    def work(index: int) -> None:
-        _, actions = best_of_starts(model, env, batches[index], task.augment == 8, task.starts)
-        steps[index] = actions.shape[1]
+    def work() -> int:
+        nonlocal steps
+        _, actions = best_of_starts(model, env, next(turn), task.augment == 8, task.starts)
+        steps = max(steps, actions.shape[1])
+        return task.batch
 
     with torch.inference_mode():
-        memory = own_mib(task, lambda: work(0))
-        figures = latency(task, work, LATENCY_BATCHES)
-    return figures | memory | {"steps": max(steps)}
+        memory = own_mib(task, work)
+        figures = throughput(task, work, warm_up=1)
+    return figures | memory | {"steps": steps}
 
 
 def read(task: Task) -> TensorDict:
