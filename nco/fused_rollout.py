@@ -8,6 +8,7 @@ torch on machines that have a GPU.
 from __future__ import annotations
 
 import importlib.util
+import os
 
 import torch
 from jaxtyping import Int
@@ -17,7 +18,7 @@ from nco.envs.environment import Environment, State
 from nco.envs.tsp import TSP
 from nco.envs.vrp import VRP
 from nco.fused_tables import RESOURCES, Start, decoder_tables, rules_of
-from nco.kernels import interpreted, pointer_clip, why_no_choice, why_no_pointer
+from nco.kernel_scope import pointer_clip, why_no_choice, why_no_pointer
 from nco.models.policy import Encoding, Policy
 from nco.strategies import Sampling, Strategy
 
@@ -32,6 +33,11 @@ MOST_TRAJECTORIES = 32
 MOST_ENTRIES = 4096
 """Of a trajectories × nodes block: more do not fit the registers of 8 warps (as compiled for
 compute capability 9.0)."""
+
+
+def interpreted() -> bool:
+    """Whether Triton is told, by its own variable, to interpret kernels on a CPU."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def why_not_fused(

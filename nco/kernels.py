@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 import torch
@@ -11,12 +10,10 @@ from torch import Tensor
 
 from nco.data.errors import InputError
 from nco.envs.environment import Environment
-from nco.models.attention_model import AttentionModel
-from nco.models.decoders import Decoder, ExpertPointerDecoder, PointerDecoder
+from nco.fused_rollout import why_not_fused
+from nco.kernel_scope import pointer_clip, why_no_choice, why_no_pointer
 from nco.models.policy import Policy
-from nco.models.pomo import POMO
-from nco.models.routefinder import RouteFinder
-from nco.strategies import Greedy, Sampling, Strategy
+from nco.strategies import Strategy
 
 Kernel = Literal["auto", "plain", "cpu", "captured", "triton"]
 """How decoding is computed.
@@ -31,47 +28,6 @@ Kernel = Literal["auto", "plain", "cpu", "captured", "triton"]
 
 CPU_MOST_NODES = 2000
 """The CPU kernels' tables grow with the square: 128 MB for each of two at 2,000 nodes."""
-
-
-def pointer_clip(policy: Policy) -> float | None:
-    """The clip of a decoder whose scores are `nco.models.pointer.pointer_logits`; None for
-    others."""
-    match policy:
-        case AttentionModel():
-            return policy.clip
-        case POMO() | RouteFinder():
-            return _decoder_clip(policy.decoder)
-        case _:
-            return None
-
-
-def _decoder_clip(decoder: Decoder) -> float | None:
-    match decoder:
-        case PointerDecoder():
-            return decoder.clip
-        case ExpertPointerDecoder() if decoder.router.per_instance:
-            return decoder.clip
-        case _:
-            return None
-
-
-def why_no_pointer(policy: Policy) -> str | None:
-    """What keeps a policy from every kernel, in words; None where nothing does."""
-    return "the policy's decoder is no plain pointer" if pointer_clip(policy) is None else None
-
-
-def why_no_choice(strategy: Strategy) -> str | None:
-    """What keeps a strategy from every kernel, in words; None where nothing does."""
-    if not isinstance(strategy, Greedy | Sampling):
-        return f"the strategy is {type(strategy).__name__}; accepted: Greedy, Sampling"
-    if isinstance(strategy, Sampling) and not (strategy.top_k is None and strategy.top_p is None):
-        return "the strategy has top_k or top_p; accepted: a temperature"
-    return None
-
-
-def interpreted() -> bool:
-    """Whether Triton is told, by its own variable, to interpret kernels on a CPU."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def _why_not_on_cpu(policy: Policy, num_nodes: int, device: torch.device) -> str | None:
@@ -103,9 +59,6 @@ def rollout_kernel(
             if asked == "auto":
                 return "cpu" if obstacle is None else "plain"
         case "triton":
-            # only here: it knows every resource
-            from nco.fused_rollout import why_not_fused
-
             obstacle = why_not_fused(env, policy, num_nodes, device, strategy)
     if obstacle is not None:
         raise InputError(f"kernel is {asked}, but {obstacle}")

@@ -16,7 +16,8 @@ from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation
 from nco.episode import Actor, Chooser, Decisions, decided, plain_episode, summed
 from nco.fused_rollout import fused_actions
-from nco.kernels import Kernel, pointer_clip, rollout_kernel
+from nco.kernel_scope import pointer_clip
+from nco.kernels import Kernel, rollout_kernel
 from nco.models.policy import Encoding, Policy, Usage
 from nco.strategies import Greedy, Sampling, Strategy
 from nco.threads import map_in_order, num_workers

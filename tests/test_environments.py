@@ -12,7 +12,7 @@ from nco.data.instance import Instance, Rounding, distance_matrix
 from nco.envs.checker import check_routes, routes_from_actions
 from nco.envs.environment import Environment, State
 from nco.envs.loads import Load
-from nco.envs.variants import cvrp, tsp
+from nco.envs.variants import cvrp, tsp, vrp_variants
 from nco.envs.vrp import VRP
 from tests.small import best_cvrp_cost, best_tour_length, instances, random_rollout
 
@@ -155,6 +155,24 @@ def test_capacity_by_hand() -> None:
     state = cvrp.step(state, torch.tensor([[0]]))
     assert cvrp.action_mask(state)[0, 0].tolist() == [False, False, False, True]
     torch.testing.assert_close(cvrp.context_features(state), torch.tensor([[[1.0]]]))
+
+
+def test_a_customer_that_no_vehicle_can_serve_is_never_offered() -> None:
+    """`require` refuses such an instance; who does not ask gets a vehicle that waits, in it and
+    not in others of the batch, and a solution that is never complete."""
+    env = vrp_variants["vrpl"]
+    coords = [[[0, 0], [3, 0], [1, 0]], [[0, 0], [2, 0], [1, 0]]]
+    instance = Instance.vrp(
+        coords=coords, demand=[[0, 6, 5]] * 2, capacity=[10.0] * 2, distance_limit=[4.0] * 2
+    )
+    state = env.reset(instance, 1)
+    assert env.action_mask(state)[:, 0].tolist() == [[False, False, True], [False, True, True]]
+    for node in (2, 0):
+        state = env.step(state, torch.full((2, 1), node))
+    assert env.action_mask(state)[:, 0].tolist() == [[True, False, False], [False, True, False]]
+    state = env.step(env.step(state, torch.tensor([[0], [1]])), torch.zeros(2, 1).long())
+    assert env.action_mask(state)[:, 0].tolist() == [[True, False, False]] * 2
+    assert env.done(state).flatten().tolist() == [False, True]
 
 
 def test_an_exactly_full_vehicle_is_allowed() -> None:
