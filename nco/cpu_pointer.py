@@ -43,6 +43,12 @@ def pair_tables(encoding: Encoding, started: bool) -> list[Tensor]:
     Args:
         started: as in an observation; before the start the one query is that of the start.
     """
+    # mixed precision is for the encoder
+    with torch.autocast("cpu", enabled=False):
+        return _pair_tables(encoding, started)
+
+
+def _pair_tables(encoding: Encoding, started: bool) -> list[Tensor]:
     tables = encoding.batched
     key = tables["key"]
     b, h, w, n = key.shape

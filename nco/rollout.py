@@ -20,7 +20,7 @@ from nco.kernel_scope import pointer_clip
 from nco.kernels import Kernel, rollout_kernel
 from nco.models.policy import Encoding, Policy, Usage
 from nco.strategies import Greedy, Sampling, Strategy
-from nco.threads import map_in_order, num_workers
+from nco.threads import map_in_order
 
 
 @dataclass(frozen=True)
@@ -59,33 +59,12 @@ def trajectories_at_once(instance: Instance, memory: float | None, rows: int | N
     return max(1, int(min(memory / (instance.num_nodes * heads * width), 1e9)))
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some trajectories of some instances, which are rolled out together."""
-
-    instances: slice
-    trajectories: slice
-
-
-def pieces(
-    num_instances: int, num_trajectories: int, rows: int, trajectory_parts: int
-) -> list[Piece]:
-    """Cut a batch into even shares of at most ``rows`` trajectories, whole instances each.
-
-    Args:
-        trajectory_parts: if there would be fewer pieces, cut the trajectories of instances too,
-            into so many parts at most.
-    """
+def pieces(num_instances: int, num_trajectories: int, rows: int) -> list[slice]:
+    """Cut a batch into even shares of at most ``rows`` trajectories, whole instances each."""
     size = max(1, rows // num_trajectories)
     count = math.ceil(num_instances / size)
     size = math.ceil(num_instances / count)
-    parts = 1 if count >= trajectory_parts else min(trajectory_parts, num_trajectories)
-    width = math.ceil(num_trajectories / parts)
-    return [
-        Piece(slice(i, min(i + size, num_instances)), slice(s, min(s + width, num_trajectories)))
-        for i in range(0, num_instances, size)
-        for s in range(0, num_trajectories, width)
-    ]
+    return [slice(i, min(i + size, num_instances)) for i in range(0, num_instances, size)]
 
 
 def rollout(
@@ -131,27 +110,23 @@ def rollout(
     kernel = captured_steps(kernel, device)
     if not isinstance(kernel, CapturedRollouts):
         kernel = rollout_kernel(env, policy, instance.num_nodes, device, strategy, kernel)
-    # draws must not depend on the number of threads
-    alike = kernel == "cpu" and isinstance(strategy, Greedy) and not record
-    plan = pieces(
-        instance.batch_size[0],
-        num_trajectories,
-        trajectories_at_once(instance, memory, rows=KERNEL_ROWS if kernel == "cpu" else None),
-        num_workers(device) if alike else 1,
-    )
+    # draws must not depend on the number of threads, so nor do the pieces. The trajectories of one
+    # instance stay together: two loops of so few rows wait for Python's lock more than they compute
+    rows = trajectories_at_once(instance, memory, rows=KERNEL_ROWS if kernel == "cpu" else None)
+    plan = pieces(instance.batch_size[0], num_trajectories, rows)
     with torch.no_grad():
         tables = policy.encode(instance) if encoding is None else encoding
         generators = [generator] if len(plan) == 1 else split(generator, len(plan))
 
         def work(index: int) -> Trajectory:
-            where = plan[index].instances
+            where = plan[index]
             return _rollout(
                 env,
                 policy,
                 instance[where] if len(plan) > 1 else instance,
                 strategy,
-                plan[index].trajectories.stop - plan[index].trajectories.start,
-                None if starts is None else starts[where, plan[index].trajectories],
+                num_trajectories,
+                None if starts is None else starts[where],
                 generators[index],
                 record,
                 tables.part(where.start, where.stop),
@@ -159,7 +134,7 @@ def rollout(
             )
 
         done = list(map_in_order(work, range(len(plan)), device))
-    return done[0] if len(done) == 1 else _together(plan, done)
+    return done[0] if len(done) == 1 else _joined(done)
 
 
 def captured_steps(
@@ -176,15 +151,6 @@ def captured_steps(
     if device.type != "cuda":
         raise InputError(f"kernel is captured, but the device is {device.type}; accepted: cuda")
     return CapturedRollouts(CUDAGraphReplay(device))
-
-
-def _together(plan: list[Piece], done: list[Trajectory]) -> Trajectory:
-    """Pieces as one batch: first the trajectories of the same instances, then all instances."""
-    rows: dict[int, list[Trajectory]] = {}
-    for piece, found in zip(plan, done, strict=True):
-        rows.setdefault(piece.instances.start, []).append(found)
-    whole = [_joined(found, 1) if len(found) > 1 else found[0] for found in rows.values()]
-    return _joined(whole, 0) if len(whole) > 1 else whole[0]
 
 
 def split(generator: torch.Generator | None, count: int) -> list[torch.Generator | None]:
@@ -250,14 +216,13 @@ def lengthened(actions: Int[Tensor, "batch *trajectory step"], steps: int) -> Te
     return torch.cat([actions, actions[..., -1:].expand(*actions.shape[:-1], extra)], -1)
 
 
-def _joined(parts: list[Trajectory], dim: int) -> Trajectory:
-    """Trajectories of several chunks of instances (``dim`` 0), or several of the same instances
-    (``dim`` 1, not recorded)."""
+def _joined(parts: list[Trajectory]) -> Trajectory:
+    """Trajectories of several chunks of instances as one batch."""
     steps = max(p.actions.shape[2] for p in parts)
     decisions = [p.decisions for p in parts if p.decisions is not None]
     return Trajectory(
-        actions=torch.cat([lengthened(p.actions, steps) for p in parts], dim),
-        costs=torch.cat([p.costs for p in parts], dim),
+        actions=torch.cat([lengthened(p.actions, steps) for p in parts]),
+        costs=torch.cat([p.costs for p in parts]),
         num_forced=parts[0].num_forced,
         decisions=_joined_decisions(decisions) if decisions else None,
         usage=summed([p.usage for p in parts]),

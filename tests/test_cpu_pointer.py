@@ -17,7 +17,6 @@ from nco.data.batching import collate
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.multi_task import variant_by_name
-from nco.decode import decode
 from nco.envs.environment import Environment
 from nco.envs.variants import cvrp, multi_task, tsp
 from nco.likelihood import log_likelihood, policy_gradient
@@ -167,44 +166,18 @@ def test_a_draw_changes_where_the_summed_probabilities_cross_the_number() -> Non
 
 
 @pytest.mark.parametrize(
-    ("count", "trajectories", "rows", "parts"),
-    [
-        (7, 5, 12, 1),
-        (1, 10, 1024, 4),
-        (1, 3, 1, 8),
-        (2, 9, 100, 4),
-        (64, 100, 1024, 2),
-        (3, 1, 2, 2),
-    ],
+    ("count", "trajectories", "rows"), [(7, 5, 12), (1, 10, 1024), (3, 3, 1), (64, 50, 1024)]
 )
-def test_pieces_cover_every_trajectory_once(
-    count: int, trajectories: int, rows: int, parts: int
-) -> None:
+def test_pieces_cover_every_instance_once(count: int, trajectories: int, rows: int) -> None:
     """In even shares, each within the limit unless one instance is more."""
-    covered = torch.zeros(count, trajectories)
-    plan = pieces(count, trajectories, rows, parts)
-    sizes = []
+    covered = torch.zeros(count)
+    plan = pieces(count, trajectories, rows)
     for piece in plan:
-        part = covered[piece.instances, piece.trajectories]
-        sizes.append(part.numel())
-        part += 1
+        covered[piece] += 1
     assert bool((covered == 1).all())
+    sizes = [trajectories * (piece.stop - piece.start) for piece in plan]
     assert max(sizes) <= max(rows, trajectories)
-    assert len(plan) > 1
-
-
-def test_a_single_instance_is_decoded_by_all_threads_alike() -> None:
-    """Its trajectories are shared out; the result does not depend on it."""
-    instance, policy = instances("cvrp", 20, 1), small_policy("pomo", cvrp)
-    before = torch.get_num_threads()
-    try:
-        found = []
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            found.append(decode(cvrp, policy, instance))
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(found[0].actions, found[1].actions)
+    assert max(sizes) - min(sizes) < len(plan) * trajectories
 
 
 def test_what_the_kernels_cannot_do_is_refused_by_name_and_left_to_the_plain_path() -> None:
@@ -240,3 +213,20 @@ def test_the_functions_of_a_vector_are_those_of_numpy() -> None:
     np.testing.assert_allclose(found[1], np.tanh(x.astype(np.float64)), atol=2e-7)
     apply(-x, *found)
     np.testing.assert_allclose(found[1], np.tanh(-x.astype(np.float64)), atol=2e-7)
+
+
+def test_mixed_precision_ends_with_the_encoder() -> None:
+    """Scores made under autocast are those made without it."""
+    instance, policy = instances("cvrp", 12, 3), small_policy("pomo", cvrp)
+    trajectory = rollout(
+        cvrp, policy, instance, Sampling(), num_trajectories=4, record=True,
+        generator=torch.Generator().manual_seed(1),
+    )  # fmt: skip
+    encoding = policy.encode(instance)
+    scores = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            scores.append(
+                log_likelihood(policy, cvrp, instance, trajectory, encoding=encoding, kernel="cpu")
+            )
+    assert torch.equal(*scores)
