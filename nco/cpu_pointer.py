@@ -125,6 +125,16 @@ class PointerChooser:
 _NOTHING = torch.zeros(0, 0)
 
 
+def compile_choices() -> None:
+    """Compile the kernel of choices, or read what was compiled before: a choice for no state."""
+    tables = as_arrays([torch.zeros(0, 1, 1, LANES)] * 4 + [torch.zeros(0, 1, LANES), _NOTHING])
+    nodes, mask = torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, 0, 1, dtype=torch.bool)
+    choose(
+        tables, nodes.numpy(), nodes.numpy(), torch.zeros(0, 0, 0).numpy(), mask.numpy(),
+        _NOTHING.numpy(), np.float32(1), False, nodes.numpy(),
+    )  # fmt: skip
+
+
 @final
 @dataclass(frozen=True)
 class Steps:

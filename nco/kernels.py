@@ -65,6 +65,15 @@ def rollout_kernel(
     return asked
 
 
+def load_kernel(policy: Policy, device: torch.device, asked: Kernel) -> None:
+    """Load now what a policy's first choice would load, some seconds the very first time, so that
+    the clock of a first solution does not show it."""
+    if asked in ("auto", "cpu") and _why_not_on_cpu(policy, 0, device) is None:
+        from nco.cpu_pointer import compile_choices
+
+        compile_choices()
+
+
 def scoring_clip(
     policy: Policy, mask: Bool[Tensor, "step batch trajectory node"], asked: Kernel
 ) -> float | None:

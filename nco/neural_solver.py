@@ -17,7 +17,7 @@ from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.decode import decode
 from nco.envs.checker import evaluate, routes_from_actions
-from nco.kernels import Kernel
+from nco.kernels import Kernel, load_kernel
 from nco.model_files import CARD, ModelCard, load_card, load_model
 from nco.models.policy import Policy
 from nco.strategies import Greedy, Sampling, Strategy
@@ -190,6 +190,7 @@ def load(
     if not (folder / CARD).is_file() and (folder / "model" / CARD).is_file():
         folder = folder / "model"
     policy, card = load_model(folder)
+    load_kernel(policy, place, kernel)
     return NeuralSolver(
         policy.to(place),
         card,

@@ -11,7 +11,8 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from nco.cpu_pointer import PointerChooser
+from nco.cpu_kernel import choose
+from nco.cpu_pointer import PointerChooser, compile_choices
 from nco.cpu_vectors import LANES, exp, load, store, tanh
 from nco.data.batching import collate
 from nco.data.errors import InputError
@@ -213,6 +214,17 @@ def test_the_functions_of_a_vector_are_those_of_numpy() -> None:
     np.testing.assert_allclose(found[1], np.tanh(x.astype(np.float64)), atol=2e-7)
     apply(-x, *found)
     np.testing.assert_allclose(found[1], np.tanh(-x.astype(np.float64)), atol=2e-7)
+
+
+def test_what_is_loaded_beforehand_is_what_choices_use() -> None:
+    """No other version is compiled for real states."""
+    compile_choices()
+    versions = len(choose.signatures)
+    instance, policy = instances("cvrp", 7, 2), small_policy("pomo", cvrp)
+    with torch.inference_mode():
+        rollout(cvrp, policy, instance, Greedy(), num_trajectories=2)
+    rollout(cvrp, policy, instance, Sampling(), generator=torch.Generator().manual_seed(0))
+    assert len(choose.signatures) == versions
 
 
 def test_mixed_precision_ends_with_the_encoder() -> None:
