@@ -18,6 +18,7 @@ from pydantic import (
 
 from nco.baselines.solver import Budget
 from nco.data.multi_task import variants_of
+from nco.kernels import Kernel
 from nco.problem_names import GeneratedProblem
 from nco.solver_config import Seed, SolverConfig
 
@@ -146,6 +147,7 @@ class ModelConfig(_Strict):
     samples: PositiveInt | None = None
     augment: Literal[1, 8] = 8
     multi_start: bool = True
+    kernel: Kernel = "auto"
     device: str = "cpu"
 
 

@@ -105,6 +105,7 @@ def _build(config: BenchmarkSolver) -> Built:
         samples=config.samples,
         augment=config.augment,
         multi_start=config.multi_start,
+        kernel=config.kernel,
         device=config.device,
     )
     digest = hashlib.sha256()
