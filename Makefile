@@ -10,11 +10,12 @@ SHARED ?= ../shared
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test benchmark lint clean
+.PHONY: help demo osrm test benchmark lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   train a small model, solve, benchmark and write a report"
+	@echo "make osrm   fetch OSRM's executables and two sample maps; tests that need them then run"
 	@echo "make test   run the tests"
 	@echo "make benchmark RL4CO_PYTHON=…  measure against RL4CO; fail where that has become worse"
 	@echo "make lint   check style, types and import directions"
@@ -48,6 +49,10 @@ demo: $(VENV)/.installed
 	    solvers.0.solver.path=$$run/model "suites.1.paths=[$$files]"; \
 	$(BIN)/nco verify $$run/benchmark; \
 	cat $$run/benchmark/report.md
+
+# Into the user's cache, or the folder that NCO_OSRM names; where all is there, a matter of seconds.
+osrm: $(VENV)/.installed
+	$(BIN)/nco data osrm setup --samples
 
 # One thread for each worker: several would only compete for the cores.
 test: $(VENV)/.installed-dev

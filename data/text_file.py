@@ -43,6 +43,11 @@ def read_text(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
+    """`write_bytes` with the text in UTF-8, its line ends as they are."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file under its final name only when all of it is on the disk.
 
     Raises:
@@ -55,15 +60,10 @@ def write_text(path: Path, text: str) -> None:
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(
-            "w",
-            encoding="utf-8",
-            newline="\n",
-            dir=path.parent,
-            prefix=f".{path.name}.",
-            delete=False,
+            dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
             temporary = Path(file.name)
-            file.write(text)
+            file.write(content)
         # temporary files are private; the result gets the permissions of any new file
         mask = os.umask(0)
         os.umask(mask)

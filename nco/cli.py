@@ -202,8 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error, BAD_INPUT)
     except Exception as error:
         from nco.baselines.solver import SolveFailed
+        from nco.data.osrm_errors import OSRMError
 
-        if not isinstance(error, SolveFailed):
+        if not isinstance(error, (SolveFailed, OSRMError)):
             raise
         _fail(error, FAILED)
 

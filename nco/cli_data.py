@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from nco import cli_osrm
+
 app = typer.Typer(help="Generate, convert and inspect instances.", no_args_is_help=True)
+app.add_typer(cli_osrm.app, name="osrm")
 
 Rounding = Annotated[
     str | None,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict
+
+from nco.data.clock import utc_now
 
 PACKAGES = ("nco-routing", "torch", "tensordict", "numpy", "scipy", "pyvrp", "ortools", "hybgensea",
             "fast-tsp", "elkai", "joblib")  # fmt: skip
@@ -30,11 +31,6 @@ class Provenance(BaseModel):
     """Processor, cores, memory, accelerator, operating system."""
     git_commit: str | None
     """Of the source code, with ``-dirty`` where a tracked file differs; None without a checkout."""
-
-
-def utc_now() -> str:
-    """The time now, UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def collect() -> Provenance:
