@@ -101,5 +101,5 @@ def _encoded(step: int) -> str:
     return "".join([*letters, chr(left + 63)])
 
 
-def _word(value: str | bool | float) -> str:
+def _word(value: str | bool | int | float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

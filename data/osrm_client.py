@@ -8,7 +8,7 @@ silent: they drop long URLs without an answer, give unreachable pairs as null in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Self, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -96,7 +96,7 @@ class OSRM:
         self._post: bool | None = None if post else False
         self._version, self._algorithm, self._data_version = version, algorithm, data_version
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> OSRM:
         return self
 
     def __exit__(self, *_: object) -> None:

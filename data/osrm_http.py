@@ -176,7 +176,7 @@ class Connection:
 
 def _parse(address: str) -> tuple[str, str, bool, str]:
     """Address without trailing slash, host with port, whether TLS, path."""
-    full = address.strip().rstrip("/")
+    full = address.strip()
     full = full if "://" in full else f"http://{full}"
     try:
         parts = urlsplit(full)
@@ -186,7 +186,7 @@ def _parse(address: str) -> tuple[str, str, bool, str]:
     plain = not (parts.query or parts.fragment or parts.username or re.search(r"\s", full))
     if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
         raise InputError(f"OSRM address {address!r} is not accepted; accepted: {ACCEPTED}")
-    return full, parts.netloc, parts.scheme == "https", parts.path
+    return full.rstrip("/"), parts.netloc, parts.scheme == "https", parts.path.rstrip("/")
 
 
 def _decode(raw: bytes) -> dict[str, Any] | None:
