@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nco.data.city_collection import CityCollection
 from nco.data.distributions import Coordinates, DistributionName, by_name, rand, uniform
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.multi_task import (
+    ROAD_PROBLEMS,
     VARIANT_SETS,
     VARIANTS,
     Tightness,
@@ -23,11 +25,17 @@ from nco.data.multi_task import (
     multi_task_instances,
     variants_of,
 )
+from nco.data.road_instances import (
+    require_road_distribution,
+    road_tsp_instances,
+    road_vrp_instances,
+)
 from nco.data.unchecked import unchecked
 from nco.data.x_generator import x_instances
 
 PROBLEMS = ("tsp", "atsp", *(variant.name for variant in VARIANTS), *VARIANT_SETS)
-"""The problems that `generate` knows."""
+"""The problems that `generate` knows without city maps; on them there are those of
+`ROAD_PROBLEMS`."""
 InstanceDistribution = DistributionName | Literal["x"]
 """Coordinate distributions, and "x": whole CVRP instances like CVRPLIB's X set."""
 
@@ -58,18 +66,22 @@ def generate(
     distribution: str = "uniform",
     capacity: int | None = None,
     variants: Sequence[str] | None = None,
+    cities: CityCollection | None = None,
 ) -> Instance:
     """Random instances of a problem, by name; `Instance` in float32.
 
     Args:
-        problem: one of `PROBLEMS`. Those of a mixed set draw a variant each.
+        problem: one of `PROBLEMS`, or with cities one of `ROAD_PROBLEMS`. Those of a mixed set
+            draw a variant each.
         num_customers: nodes besides depots; for a TSP all nodes.
         batch: how many instances.
         distribution: one of `InstanceDistribution`, of the coordinates (an ATSP has none); "x" is
-            for the CVRP and draws demands and capacity as well.
+            for the CVRP and draws demands and capacity as well. With cities, one of
+            `RoadDistribution`.
         capacity: of the vehicles; by default as `cvrp_capacity` says for the CVRP alone, and
             `multi_task_capacity` for the other variants and in mixed sets.
-        variants: of a mixed set, draw only these.
+        variants: of a mixed set, draw only these, called as in the plain set.
+        cities: the maps that nodes and matrices come from.
 
     Raises:
         InputError: an unknown name, a size out of range, or an option that the problem or the
@@ -77,7 +89,12 @@ def generate(
     """
     if batch < 1:
         raise InputError(f"batch is {batch}; accepted: at least 1")
-    refuse_misfits(problem, num_customers, distribution, capacity, variants)
+    on_roads = cities is not None
+    refuse_misfits(problem, num_customers, distribution, capacity, variants, on_roads=on_roads)
+    if cities is not None:
+        return _on_roads(
+            problem, num_customers, batch, generator, distribution, capacity, variants, cities
+        )
     if problem == "atsp":
         return atsp_instances(batch, num_customers, generator)
     if distribution == "x":
@@ -97,17 +114,50 @@ def generate(
     )
 
 
+def _on_roads(
+    problem: str,
+    num_customers: int,
+    batch: int,
+    generator: torch.Generator,
+    distribution: str,
+    capacity: int | None,
+    variants: Sequence[str] | None,
+    cities: CityCollection,
+) -> Instance:
+    if problem == "atsp":
+        return road_tsp_instances(batch, num_customers, generator, cities, distribution)
+    if problem == "acvrp" and capacity is None:
+        capacity = cvrp_capacity(num_customers)
+    return road_vrp_instances(
+        batch,
+        num_customers,
+        generator,
+        cities,
+        variants_of(ROAD_PROBLEMS[problem], variants),
+        distribution,
+        Tightness(capacity=capacity),
+    )
+
+
 def refuse_misfits(
     problem: str,
     num_customers: int,
     distribution: str,
     capacity: int | None,
     variants: Sequence[str] | None,
+    *,
+    on_roads: bool = False,
 ) -> None:
     """Raise `InputError` where `generate` does not know the problem, or an option is not the
-    problem's; the message begins with the option's name."""
-    if problem not in PROBLEMS:
-        raise InputError(f"problem is {problem!r}; {accepted_names(problem, PROBLEMS)}")
+    problem's; the message begins with the option's name. With city maps, ``on_roads``."""
+    if problem in ROAD_PROBLEMS and problem not in PROBLEMS and not on_roads:
+        raise InputError(f"cities are missing; accepted for {problem}: a folder of city maps")
+    if on_roads and problem not in ROAD_PROBLEMS and problem in PROBLEMS:
+        road = next((road for road, plain in ROAD_PROBLEMS.items() if plain == problem))
+        raise InputError(f"cities are given for {problem}; accepted for: {road}, on their streets")
+    if problem not in PROBLEMS and problem not in ROAD_PROBLEMS:
+        known = (*PROBLEMS, *ROAD_PROBLEMS)
+        raise InputError(f"problem is {problem!r}; {accepted_names(problem, known)}")
     vehicles = problem not in ("tsp", "atsp")
     least = 1 if vehicles else 2
     if num_customers < least:
@@ -119,6 +169,11 @@ def refuse_misfits(
             f"capacity is {capacity} for {problem}, distribution {distribution}; accepted: only "
             "for problems with vehicles, and not for x, which has its own"
         )
+    if on_roads:
+        require_road_distribution(distribution)
+        if variants is not None:
+            variants_of(ROAD_PROBLEMS[problem], variants)
+        return
     known = (*get_args(DistributionName), "x")
     if distribution not in known:
         raise InputError(f"distribution is {distribution!r}; accepted: {', '.join(known)}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nco.data.batching import replace
@@ -39,8 +39,16 @@ class Variant:
     @property
     def name(self) -> str:
         """The literature's name in lower case: cvrp, ovrp, vrpb, vrptw, ... mdovrpmbltw."""
+        return self._named("c" if self == Variant(several_depots=self.several_depots) else "")
+
+    @property
+    def road_name(self) -> str:
+        """Of the same on asymmetric matrices: acvrp, aovrp, acvrpb, acvrptw, ... amdovrpmbltw."""
+        return "a" + self._named("c")
+
+    def _named(self, capacitated: str) -> str:
         tail = self.backhaul + "l" * self.distance_limit + "tw" * self.time_window
-        head = "o" if self.open_route else ("" if tail else "c")
+        head = "o" if self.open_route else capacitated
         return "md" * self.several_depots + head + "vrp" + tail
 
 
@@ -56,6 +64,12 @@ VARIANTS = tuple(
 VARIANT_SETS = {f"mtvrp-{size}": VARIANTS[:size] for size in (16, 24, 48)}
 """Mixed problems, whose instances draw a variant each: those of one depot without mixed backhauls,
 all of one depot, and all."""
+ROAD_PROBLEMS = {
+    "atsp": "tsp",
+    **{variant.road_name: variant.name for variant in VARIANTS},
+    **{f"a{name}": name for name in VARIANT_SETS},
+}
+"""Problems on asymmetric matrices, and the one with the same rules on any lengths."""
 
 
 def variant_by_name(name: str) -> Variant:
@@ -104,12 +118,15 @@ def accepted_names(wrong: str, known: Collection[str]) -> str:
     The names of variants are given by how they are made up, not one by one.
     """
     variants = [variant for variant in VARIANTS if variant.name in known]
-    names = [name for name in known if name not in {v.name for v in VARIANTS}]
+    regular = {v.name for v in VARIANTS} | (ROAD_PROBLEMS.keys() - {"atsp"})
+    names = [name for name in known if name not in regular]
     if variants:
         depots = "[md]" if any(v.several_depots for v in variants) else ""
         mixed = "b|mb" if any(v.backhaul == "mb" for v in variants) else "b"
         names.append(f"{depots}cvrp")
         told = f"{', '.join(names)} or a variant of it, {depots}[o]vrp[{mixed}][l][tw]"
+        if "acvrp" in known:
+            told += "; on city maps acvrp, acvrptw, aovrp, ..., amtvrp-16"
     else:
         told = ", ".join(names)
     # the plain problems are often called vrp and mdvrp
@@ -177,6 +194,100 @@ ROUTEFINDER = Tightness()
 """The published distribution."""
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """The variants of a batch, as flags ``[B]``."""
+
+    backhaul: Bool[Tensor, " batch"]
+    mixed_backhaul: Bool[Tensor, " batch"]
+    distance_limit: Bool[Tensor, " batch"]
+    time_window: Bool[Tensor, " batch"]
+    open_route: Bool[Tensor, " batch"]
+    several_depots: Bool[Tensor, " batch"]
+
+
+def choose(variants: Sequence[Variant], num_instances: int, generator: torch.Generator) -> Chosen:
+    """One of the variants for each instance, uniformly.
+
+    Raises:
+        InputError: no variant or no instance is asked for.
+    """
+    if not variants or num_instances < 1:
+        raise InputError(
+            f"{len(variants)} variants, {num_instances} instances; accepted: at least 1 of each"
+        )
+    device = generator.device
+    drawn = torch.randint(len(variants), (num_instances,), generator=generator, device=device)
+
+    def flags(values: Sequence[bool]) -> Bool[Tensor, " batch"]:
+        return torch.tensor(values, device=device)[drawn]
+
+    return Chosen(
+        backhaul=flags([bool(v.backhaul) for v in variants]),
+        mixed_backhaul=flags([v.backhaul == "mb" for v in variants]),
+        distance_limit=flags([v.distance_limit for v in variants]),
+        time_window=flags([v.time_window for v in variants]),
+        open_route=flags([v.open_route for v in variants]),
+        several_depots=flags([v.several_depots for v in variants]),
+    )
+
+
+def most_depots(variants: Sequence[Variant], tightness: Tightness) -> int:
+    """Of any instance of these variants."""
+    return tightness.num_depots if any(v.several_depots for v in variants) else 1
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Ways between depots and customers, and what is a unit for the numbers of `Tightness`."""
+
+    out: Float[Tensor, "batch depot customer"]
+    """Travel times to the customer."""
+    back: Float[Tensor, "batch depot customer"]
+    """And from there to the depot."""
+    length: Float[Tensor, "batch depot customer"]
+    """Of both ways together."""
+    time_unit: Float[Tensor, " batch"]
+    length_unit: Float[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where nodes of a batch lie: ``most`` depots and the customers are drawn for each instance;
+    where one depot is used, customers close up to it and padding comes last."""
+
+    most: int
+    num_depots: Int[Tensor, " batch"]
+    source: Int[Tensor, "batch node"]
+    """Which of the nodes drawn each node is; any for padding."""
+    valid: Bool[Tensor, "batch node"]
+
+    @classmethod
+    def of(cls, chosen: Chosen, most: int, num_customers: int) -> Layout:
+        """Of a batch with these variants."""
+        num_depots = torch.where(chosen.several_depots, most, 1)
+        index = torch.arange(most + num_customers, device=num_depots.device)
+        skip = most - num_depots.unsqueeze(1)
+        source = torch.where(index < num_depots.unsqueeze(1), index, index + skip)
+        return cls(most, num_depots, source.clamp(max=len(index) - 1), source < len(index))
+
+    @property
+    def absent(self) -> Bool[Tensor, "batch depot"]:
+        """Depots that are not used."""
+        index = torch.arange(self.most, device=self.num_depots.device)
+        return index >= self.num_depots.unsqueeze(1)
+
+    def nodes(self, at_depots: Tensor, at_customers: Tensor) -> Tensor:
+        """Values of the nodes drawn, ``[B, depot, ...]`` and ``[B, customer, ...]``, in the order
+        of the batch's nodes; 0 for padding."""
+        value = torch.cat((at_depots, at_customers), 1)
+        place, real = (x.view(*x.shape, *(1,) * (value.dim() - 2))
+                       for x in (self.source, self.valid))  # fmt: skip
+        return value.gather(1, place.expand(*self.source.shape, *value.shape[2:])).masked_fill(
+            ~real, 0
+        )
+
+
 def multi_task_instances(
     num_instances: int,
     num_customers: int,
@@ -195,67 +306,58 @@ def multi_task_instances(
         InputError: no variant, no instance or no customer is asked for, or the default capacity is
             below the largest demand.
     """
-    if not variants or num_instances < 1 or num_customers < 1:
-        raise InputError(
-            f"{len(variants)} variants, {num_instances} instances, {num_customers} customers; "
-            "accepted: at least 1 of each"
-        )
+    chosen = choose(variants, num_instances, generator)
+    most = most_depots(variants, tightness)
+    layout = Layout.of(chosen, most, num_customers)
+    depots = uniform(num_instances, most, generator)
+    customers = coordinates(num_instances, num_customers, generator)
+    way = (depots.unsqueeze(2) - customers.unsqueeze(1)).norm(dim=3)
+    unit = torch.ones_like(way[:, 0, 0])
+    reach = Reach(out=way, back=way, length=2 * way, time_unit=unit, length_unit=unit)
+    bare = unchecked(num_depots=1, coords=layout.nodes(depots, customers))
+    return constrained(bare, chosen, layout, reach, tightness, generator)
+
+
+def constrained(
+    bare: Instance,
+    chosen: Chosen,
+    layout: Layout,
+    reach: Reach,
+    tightness: Tightness,
+    generator: torch.Generator,
+) -> Instance:
+    """The same places with demands, a capacity and the attributes of the variants chosen.
+
+    Raises:
+        InputError: there is no customer, or the default capacity is below the largest demand.
+    """
+    num_customers = reach.out.shape[2]
+    if num_customers < 1:
+        raise InputError(f"num_customers is {num_customers}; accepted: at least 1")
     capacity = tightness.capacity or multi_task_capacity(num_customers)
     if capacity < tightness.demand[1]:
         raise InputError(
             f"the largest demand is {tightness.demand[1]}; accepted: at most the capacity of "
             f"{num_customers} customers, {capacity}"
         )
-    device = generator.device
-    drawn = torch.randint(len(variants), (num_instances,), generator=generator, device=device)
-
-    def flags(values: Sequence[bool]) -> Bool[Tensor, " batch"]:
-        return torch.tensor(values, device=device)[drawn]
-
-    several = flags([v.several_depots for v in variants])
-    most = tightness.num_depots if any(v.several_depots for v in variants) else 1
-    num_depots = torch.where(several, most, 1)
-    depots = uniform(num_instances, most, generator)
-    customers = coordinates(num_instances, num_customers, generator)
-    reach = (depots.unsqueeze(2) - customers.unsqueeze(1)).norm(dim=3)
-    absent = torch.arange(most, device=device) >= num_depots.unsqueeze(1)
-    linehaul, backhaul = _goods(generator, num_customers, tightness,
-                                flags([bool(v.backhaul) for v in variants]))  # fmt: skip
-    window, service = _times(generator, reach.masked_fill(absent.unsqueeze(2), 0).amax(1),
-                             tightness, flags([v.time_window for v in variants]))  # fmt: skip
-    limit = _limit(generator, reach.amax(2).masked_fill(absent, torch.inf).amin(1), tightness,
-                   flags([v.distance_limit for v in variants]))  # fmt: skip
-
-    # where one depot is used, customers close up to it and padding comes last
-    index = torch.arange(most + num_customers, device=device)
-    skip = most - num_depots.unsqueeze(1)
-    source = torch.where(index < num_depots.unsqueeze(1), index, index + skip)
-    valid = source < len(index)
-    source = source.clamp(max=len(index) - 1)
-
-    def nodes(at_depots: Tensor, at_customers: Tensor) -> Tensor:
-        value = torch.cat((at_depots, at_customers), 1)
-        place, real = (x.view(*x.shape, *(1,) * (value.dim() - 2)) for x in (source, valid))
-        return value.gather(1, place.expand(*source.shape, *value.shape[2:])).masked_fill(~real, 0)
-
-    none = depots.new_zeros(num_instances, most)
-    neutral = unchecked(
-        num_depots=1,
-        coords=nodes(depots, customers),
-        demand=nodes(none, linehaul),
-        capacity=none.new_full((num_instances,), capacity),
-    )
+    linehaul, backhaul = _goods(generator, num_customers, tightness, chosen.backhaul)
+    unused = layout.absent.unsqueeze(2)
+    window, service = _times(generator, reach, unused, tightness, chosen.time_window)
+    limit = _limit(generator, reach, unused, tightness, chosen.distance_limit)
+    none = reach.out.new_zeros(len(limit), layout.most)
     return replace(
-        neutral,
+        bare,
         {
-            "backhaul": nodes(none, backhaul),
-            "mixed_backhaul": flags([v.backhaul == "mb" for v in variants]),
-            "time_window": nodes(window[:, :1].expand(-1, most, -1), window[:, 1:]),
-            "service_time": nodes(none, service),
+            "linehaul": layout.nodes(none, linehaul),
+            "capacity": none.new_full((len(limit),), capacity),
+            "backhaul": layout.nodes(none, backhaul),
+            "mixed_backhaul": chosen.mixed_backhaul,
+            "time_window": layout.nodes(window[:, :1].expand(-1, layout.most, -1), window[:, 1:]),
+            "service_time": layout.nodes(none, service),
             "distance_limit": limit,
-            "open_route": flags([v.open_route for v in variants]),
-            "num_depots": num_depots,
-            "valid": valid,
+            "open_route": chosen.open_route,
+            "num_depots": layout.num_depots,
+            "valid": layout.valid,
         },
     )
 
@@ -281,21 +383,26 @@ def _goods(
 
 def _times(
     generator: torch.Generator,
-    reach: Float[Tensor, "batch customer"],
+    reach: Reach,
+    unused: Bool[Tensor, "batch depot 1"],
     tightness: Tightness,
     present: Bool[Tensor, " batch"],
 ) -> tuple[Float[Tensor, "batch node 2"], Float[Tensor, "batch customer"]]:
-    """Windows, the depot's first, and service times.
+    """Windows, one depot's first, and service times.
 
-    The start is U(d, T - s - w - d), with the customer's window length w and service time s: it
-    can be reached from the depot at distance d, and there is time to return by T.
+    The start is U(o, T - s - w - r), with the customer's window length w and service time s: it
+    can be reached from the farthest depot, a time o away, and there is time for the way back, r,
+    by T.
     """
-    share = rand(generator, 3, *reach.shape)
-    service = _within(tightness.service_time, share[0])
-    length = _within(tightness.window_length, share[1])
-    early = reach + (tightness.horizon - service - length - 2 * reach) * share[2]
+    out, back = (way.masked_fill(unused, 0).amax(1) for way in (reach.out, reach.back))
+    unit = reach.time_unit.unsqueeze(1)
+    share = rand(generator, 3, *out.shape)
+    service = _within(tightness.service_time, share[0]) * unit
+    length = _within(tightness.window_length, share[1]) * unit
+    horizon = tightness.horizon * unit
+    early = out + (horizon - service - length - (out + back)) * share[2]
     window = torch.stack((early, early + length), 2)
-    depot = window.new_tensor([0.0, tightness.horizon]).expand(len(reach), 1, 2)
+    depot = torch.stack((torch.zeros_like(horizon), horizon), 2)
     window = torch.cat((depot, window), 1)
     timed = present.view(-1, 1, 1)
     return torch.where(timed, window, window.new_tensor([0, torch.inf])), service * timed[:, 0]
@@ -303,13 +410,16 @@ def _times(
 
 def _limit(
     generator: torch.Generator,
-    radius: Float[Tensor, " batch"],
+    reach: Reach,
+    unused: Bool[Tensor, "batch depot 1"],
     tightness: Tightness,
     present: Bool[Tensor, " batch"],
 ) -> Float[Tensor, " batch"]:
-    """U(2 r, max(2.8, 2 r)) with the distance r of the farthest customer; ends 1e-6 and 2e-6
+    """U(r, max(2.8, r)) with the way r to the farthest customer and back; ends 1e-6 and 2e-6
     above, so that the farthest can be reached and the range is never empty."""
-    low = 2 * radius + 1e-6
-    high = torch.clamp(2 * radius + 2e-6, min=tightness.longest_limit)
-    limit = low + (high - low) * rand(generator, len(radius))
+    unit = reach.length_unit
+    way = reach.length.amax(2).masked_fill(unused.squeeze(2), torch.inf).amin(1)
+    low = way + 1e-6 * unit
+    high = torch.maximum(way + 2e-6 * unit, tightness.longest_limit * unit)
+    limit = low + (high - low) * rand(generator, len(way))
     return limit.masked_fill(~present, torch.inf)

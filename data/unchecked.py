@@ -14,6 +14,7 @@ def unchecked(
     num_depots: int,
     coords: Float[Tensor, "batch node 2"] | None = None,
     distance: Float[Tensor, "batch node node"] | None = None,
+    duration: Float[Tensor, "batch node node"] | None = None,
     demand: Float[Tensor, "batch node"] | None = None,
     capacity: Float[Tensor, " batch"] | None = None,
     rounding: Rounding = Rounding.NONE,
@@ -34,6 +35,7 @@ def unchecked(
     return Instance(
         coords=coords,
         distance=distance,
+        duration=duration,
         linehaul=flat(0.0, n) if demand is None else demand,
         backhaul=flat(0.0, n),
         mixed_backhaul=flat(False, dtype=torch.bool),

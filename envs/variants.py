@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nco.data.multi_task import VARIANT_SETS, VARIANTS, Variant
+from nco.data.multi_task import ROAD_PROBLEMS, VARIANT_SETS, VARIANTS, Variant
 from nco.envs.environment import Environment
 from nco.envs.loads import BackhaulLoad, Load, Precedence
 from nco.envs.resources import Resource
@@ -39,9 +39,13 @@ vrp_variants = {variant.name: compose([variant]) for variant in VARIANTS}
 cvrp = vrp_variants["cvrp"]
 multi_task = compose(VARIANTS)
 """All variants, also mixed in one batch."""
-environments: Mapping[str, Environment] = {
+_plain: Mapping[str, Environment] = {
     "tsp": tsp,
     **vrp_variants,
     **{name: compose(variants) for name, variants in VARIANT_SETS.items()},
 }
-"""By the problem's name."""
+environments: Mapping[str, Environment] = {
+    **_plain,
+    **{road: _plain[plain] for road, plain in ROAD_PROBLEMS.items()},
+}
+"""By the problem's name; matrices, symmetric or not, change no rule."""

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 
 from nco.captured_rollout import CapturedRollouts
 from nco.data.attributes import variant_names
+from nco.data.city_collection import CityCollection
 from nco.data.generators import generate
 from nco.data.instance import Instance
 from nco.decode import decode
@@ -140,6 +141,12 @@ class Algorithm(pl.LightningModule, ABC):
         seed = stream_seed(self.config.seed, stream, self.global_rank, index)
         return torch.Generator(device=self.device).manual_seed(seed)
 
+    @cached_property
+    def cities(self) -> CityCollection | None:
+        """The training cities of this run, if any, on this module's device."""
+        folder = self.config.data.cities
+        return None if folder is None else CityCollection.load(folder, "train").to(self.device)
+
     def draw(self, batch: int, generator: torch.Generator) -> Instance:
         """Fresh training instances, on this module's device."""
         data = self.config.data
@@ -157,6 +164,7 @@ class Algorithm(pl.LightningModule, ABC):
             distribution=data.distribution,
             capacity=data.capacity,
             variants=data.variants,
+            cities=self.cities,
         )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 
 from nco.baselines.solver import Budget, Solver, require_seed
+from nco.data.city_collection import CityCollection
+from nco.data.city_map import Part
 from nco.data.errors import InputError
 from nco.data.generators import generate as generate_with
 from nco.data.instance import Instance
@@ -23,21 +25,27 @@ def generate(
     distribution: str = "uniform",
     capacity: int | None = None,
     variants: Sequence[str] | None = None,
+    cities: str | Path | None = None,
+    part: Part | None = "test",
 ) -> Instance:
     """A batch of fresh instances; the same arguments give the same instances.
 
     Args:
         problem: its name in the literature, in lower case: ``tsp``, ``cvrp``, ``mdovrpbltw``, ...,
-            or a mixed set of variants, ``mtvrp-16``, ``mtvrp-24``, ``mtvrp-48``.
+            or a mixed set of variants, ``mtvrp-16``, ``mtvrp-24``, ``mtvrp-48``. On city maps
+            ``atsp``, ``acvrp``, ``acvrptw``, ..., ``amtvrp-48``.
         num_customers: without depots; for a TSP, all nodes.
         batch: how many instances.
         seed: of the generator.
         distribution: of the customers' places, see `nco.data.generators.generate`.
         capacity: of the vehicles, see `nco.data.generators.generate`.
         variants: of a mixed set, draw only these.
+        cities: the folder of a city map, or of a collection.
+        part: of a collection, the cities to draw from; None for all.
 
     Raises:
-        InputError: a name is unknown, a number out of range, or an option not the problem's.
+        InputError: a name is unknown, a number out of range, or an option not the problem's; the
+            folder is not what it should be.
     """
     return generate_with(
         problem,
@@ -47,6 +55,7 @@ def generate(
         distribution=distribution,
         capacity=capacity,
         variants=variants,
+        cities=None if cities is None else CityCollection.load(Path(cities), part),
     )
 
 

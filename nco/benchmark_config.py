@@ -64,6 +64,9 @@ class _Drawn(_Strict):
     distribution: str = "uniform"
     capacity: PositiveInt | None = None
     """Of a vehicle; by default the published one of the number of customers."""
+    cities: Path | None = None
+    """A collection of city maps, whose test cities instances are in, or one map; for acvrp, acvrptw
+    and so on. Relative to the working folder."""
     protocol: Literal["default", "kool", "routefinder"] = "default"
     """The first instances of published sets: ``kool``, those of Kool et al. 2019 (seed 1234);
     ``routefinder``, those of Berto et al. 2024 (seed 1234 for test, 4321 for validation)."""

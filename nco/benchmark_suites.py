@@ -46,6 +46,11 @@ def new_instances(config: BenchmarkConfig) -> list[NewInstance]:
 
 def _generated(suite: GeneratedSuite) -> list[NewInstance]:
     size, count, capacity = suite.num_customers, suite.num_instances, suite.capacity
+    if suite.protocol != "default" and suite.cities is not None:
+        raise InputError(
+            f"suite {suite.name!r} asks for cities {suite.cities} by the protocol "
+            f"{suite.protocol}; accepted: none, published instances are in the unit square"
+        )
     if suite.protocol != "default" and capacity is not None:
         raise InputError(
             f"suite {suite.name!r} asks for capacity {capacity} by the protocol {suite.protocol}; "
@@ -53,8 +58,17 @@ def _generated(suite: GeneratedSuite) -> list[NewInstance]:
         )
     match suite.protocol:
         case "default":
-            batch = generate(suite.problem, size, count, suite.seed, suite.distribution, capacity)
+            batch = generate(
+                suite.problem,
+                size,
+                count,
+                suite.seed,
+                suite.distribution,
+                capacity,
+                cities=suite.cities,
+            )
             given = "" if capacity is None else f", capacity {capacity}"
+            given += "" if suite.cities is None else f", test cities of {suite.cities.name}"
             source = (
                 f"generated, {suite.problem}{size} {suite.distribution}{given}, seed {suite.seed}"
             )

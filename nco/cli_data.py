@@ -52,17 +52,38 @@ def generate(
             show_default=False,
         ),
     ] = None,
+    cities: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a city map or of a collection; for atsp, acvrp, acvrptw, ...",
+            show_default=False,
+        ),
+    ] = None,
+    part: Annotated[
+        str, typer.Option(help="Of a collection: train, validation, test or all.")
+    ] = "test",
 ) -> None:
     """Draw fresh instances and write them.
 
     The problems are tsp, atsp, all variants of the CVRP from ovrp to mdovrpmbltw by their names in
     the literature, and the mixed sets mtvrp-16, mtvrp-24 and mtvrp-48, whose instances draw a
-    variant each.
+    variant each. On city maps they are atsp, acvrp, acvrptw, aovrp, ..., amtvrp-16 and so on.
     """
     from nco import data_files
     from nco.api import generate as draw
+    from nco.data.city_map import part_by_name
 
-    drawn = draw(problem, num_customers, batch, seed, distribution, capacity, variant)
+    drawn = draw(
+        problem,
+        num_customers,
+        batch,
+        seed,
+        distribution,
+        capacity,
+        variant,
+        cities,
+        part_by_name(part),
+    )
     names = [f"{problem}{num_customers}-{seed}-{i}" for i in range(1, batch + 1)]
     for path in data_files.write_all(drawn, names, output):
         typer.echo(path)

@@ -32,6 +32,8 @@ class TrainedOn(Strict):
     distribution: str
     variants: tuple[str, ...] | None = None
     """Of a mixed problem; None is all of it."""
+    cities: tuple[str, ...] | None = None
+    """The names of the cities whose maps instances came from, if any."""
     instances: int
     """How many instances the weights have seen, since the model that they started from if any."""
     hardware: str

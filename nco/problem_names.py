@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from nco.data.generators import PROBLEMS
-from nco.data.multi_task import accepted_names
+from nco.data.multi_task import ROAD_PROBLEMS, accepted_names
 from nco.envs.variants import environments
 
 
@@ -23,5 +23,5 @@ def _among(known: Collection[str]) -> AfterValidator:
 
 Problem = Annotated[str, _among(environments)]
 """One that there is an environment for."""
-GeneratedProblem = Annotated[str, _among(PROBLEMS)]
+GeneratedProblem = Annotated[str, _among((*PROBLEMS, *ROAD_PROBLEMS))]
 """One that there is a generator for."""

@@ -37,6 +37,10 @@ class DataConfig(Strict):
     """Of a vehicle; by default the published table's for the number of customers."""
     variants: tuple[str, ...] | None = None
     """Of a mixed problem, mtvrp-16 and so on: draw only these; by default all of it."""
+    cities: Path | None = None
+    """A collection of city maps, for acvrp, acvrptw and so on, and for an atsp on streets: its
+    training cities to train on, its validation cities to validate on. Relative to the working
+    folder."""
 
     @model_validator(mode="after")
     def _ordered(self) -> DataConfig:
@@ -219,7 +223,14 @@ class TrainConfig(Strict):
         sizes = data.num_customers
         smallest = sizes[0] if isinstance(sizes, tuple) else sizes
         try:
-            refuse_misfits(self.problem, smallest, data.distribution, data.capacity, data.variants)
+            refuse_misfits(
+                self.problem,
+                smallest,
+                data.distribution,
+                data.capacity,
+                data.variants,
+                on_roads=data.cities is not None,
+            )
         except InputError as error:
             raise ValueError(f"data.{error}") from error
         return self

@@ -24,10 +24,11 @@ from nco.algorithm import Algorithm, ValidationSet, seeded_weights
 from nco.build import build_env, build_policy
 from nco.config_files import load_yaml, parse
 from nco.data.batching import collate
+from nco.data.city_collection import CityCollection
 from nco.data.errors import InputError
 from nco.data.generators import generate
 from nco.data.instance import Instance
-from nco.data.multi_task import VARIANT_SETS, variants_of
+from nco.data.multi_task import ROAD_PROBLEMS, VARIANT_SETS, variants_of
 from nco.data.text_file import write_text
 from nco.model_files import StartedFrom, load_card
 from nco.models.policy import Policy
@@ -88,6 +89,8 @@ def validation_instances(config: TrainConfig) -> Instance:
     if isinstance(size, tuple):
         size = sum(size) // 2
     generator = torch.Generator().manual_seed(config.validation.seed)
+    folder = config.data.cities
+    cities = None if folder is None else CityCollection.load(folder, "validation")
 
     def draw(batch: int, variants: tuple[str, ...] | None) -> Instance:
         return generate(
@@ -98,12 +101,14 @@ def validation_instances(config: TrainConfig) -> Instance:
             distribution=config.data.distribution,
             capacity=config.data.capacity,
             variants=variants,
+            cities=cities,
         )
 
     total = config.validation.num_instances
-    if config.problem not in VARIANT_SETS:
+    problem = ROAD_PROBLEMS.get(config.problem, config.problem)
+    if problem not in VARIANT_SETS:
         return draw(total, None)
-    names = [variant.name for variant in variants_of(config.problem, config.data.variants)]
+    names = [variant.name for variant in variants_of(problem, config.data.variants)]
     each, more = divmod(total, len(names))
     counts = {name: each + (i < more) for i, name in enumerate(names)}
     return collate([draw(count, (name,)) for name, count in counts.items() if count])

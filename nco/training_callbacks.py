@@ -96,6 +96,7 @@ class ModelSaver(Callback):
                 num_customers=self.config.data.num_customers,
                 distribution=self.config.data.distribution,
                 variants=self.config.data.variants,
+                cities=None if pl_module.cities is None else pl_module.cities.names,
                 instances=pl_module.instances_seen,
                 hardware=", ".join(f"{k} {v}" for k, v in hardware().items()),
                 seconds=round(self.metrics.total_seconds(), 1),
