@@ -128,7 +128,7 @@ def _mapped(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; accepted: the arrays of a city map") from error
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise InputError(f"{path} is broken: {error}; accepted: an array of numpy") from error
     if array.dtype != dtype or array.shape != shape:
         raise InputError(

@@ -22,6 +22,7 @@ from nco.data.multi_task import (
     VARIANTS,
     Tightness,
     accepted_names,
+    most_depots,
     multi_task_instances,
     variants_of,
 )
@@ -137,6 +138,13 @@ def _on_roads(
         distribution,
         Tightness(capacity=capacity),
     )
+
+
+def road_nodes(problem: str, num_customers: int, variants: Sequence[str] | None) -> int:
+    """How many points of a city an instance of a problem on roads takes, at most."""
+    if problem == "atsp":
+        return num_customers
+    return num_customers + most_depots(variants_of(ROAD_PROBLEMS[problem], variants), Tightness())
 
 
 def refuse_misfits(

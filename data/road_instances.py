@@ -161,16 +161,15 @@ def _draw_cities(
             f"the generator is on {generator.device} and the cities are on {cities.device}; "
             "accepted: one device"
         )
-    refuse_too_many(num_nodes, cities)
+    require_points(num_nodes, cities.num_points)
     shape = (num_instances,)
     return torch.randint(len(cities.names), shape, generator=generator, device=cities.device)
 
 
-def refuse_too_many(num_nodes: int, cities: CityCollection) -> None:
+def require_points(num_nodes: int, num_points: Sequence[int]) -> None:
     """Raise `InputError` where a city has fewer points than an instance has nodes."""
-    fewest = min(cities.num_points)
-    if num_nodes > fewest:
+    if num_nodes > min(num_points):
         raise InputError(
             f"an instance has {num_nodes} nodes, depots included, and the smallest of the cities "
-            f"has {fewest} points; accepted: at most so many nodes"
+            f"has {min(num_points)} points; accepted: at most so many nodes"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,7 @@ Progress = Callable[[int, int], None]
 """Told now and then how much is done, and of how much."""
 
 
+@runtime_checkable
 class RoadSource(Protocol):
     """Anything that computes tables: `nco.data.osrm_client.OSRM`, or
     `nco.data.street_routing.StreetRouter`."""

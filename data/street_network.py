@@ -50,7 +50,7 @@ class StreetNetwork:
     convention.
 
     Raises:
-        InputError: shapes disagree, an index is out of range, an edge is a loop or a copy, a speed
+        InputError: an index is out of range, an edge is a loop or a copy, a speed
             is not above 0, or a restriction's edges do not follow each other.
     """
 
@@ -69,15 +69,6 @@ class StreetNetwork:
 
     def __post_init__(self) -> None:
         count = len(self.edges)
-        if self.speed.shape != (count,) or self.road_class.shape != (count,):
-            raise InputError(
-                f"{count} edges have {self.speed.shape} speeds and {self.road_class.shape} "
-                "classes; accepted: one of each for each edge"
-            )
-        if self.signals.shape != (len(self.nodes),):
-            raise InputError(
-                f"{len(self.nodes)} nodes have {self.signals.shape} signals; accepted: one each"
-            )
         for name, index, size in (
             ("edges", self.edges, len(self.nodes)),
             ("road_class", self.road_class, len(ROAD_CLASSES)),

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from nco import cli_osrm
+from nco import cli_city, cli_osrm
 
 app = typer.Typer(help="Generate, convert and inspect instances.", no_args_is_help=True)
 app.add_typer(cli_osrm.app, name="osrm")
+app.add_typer(cli_city.app, name="city")
 
 Rounding = Annotated[
     str | None,

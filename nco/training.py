@@ -25,10 +25,12 @@ from nco.build import build_env, build_policy
 from nco.config_files import load_yaml, parse
 from nco.data.batching import collate
 from nco.data.city_collection import CityCollection
+from nco.data.city_map import Part, load_cities
 from nco.data.errors import InputError
-from nco.data.generators import generate
+from nco.data.generators import generate, road_nodes
 from nco.data.instance import Instance
 from nco.data.multi_task import ROAD_PROBLEMS, VARIANT_SETS, variants_of
+from nco.data.road_instances import require_points
 from nco.data.text_file import write_text
 from nco.model_files import StartedFrom, load_card
 from nco.models.policy import Policy
@@ -244,11 +246,12 @@ def train(config: TrainConfig, *, resume: Path | None = None, progress: bool = T
         The run's folder.
 
     Raises:
-        InputError: the output cannot be written, the devices are not there, ``resume`` is not
-            this configuration's run, or the model to start from does not fit.
+        InputError: the output cannot be written, the devices or the cities are not there,
+            ``resume`` is not this configuration's run, or the model to start from does not fit.
         KeyboardInterrupt: Ctrl-C; the message says how to go on.
     """
     _require_devices(config.training)
+    _require_cities(config)
     if resume is None:
         policy, started_from = starting_policy(config)
     else:
@@ -282,6 +285,21 @@ def train(config: TrainConfig, *, resume: Path | None = None, progress: bool = T
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* is not empty.*")
         _fit(trainer, module, checkpoint, run)
     return run
+
+
+def _require_cities(config: TrainConfig) -> None:
+    """Raise `InputError` where the cities are not there, or too small for the largest instances."""
+    data = config.data
+    if data.cities is None:
+        return
+    drawn = max(data.num_customers) if isinstance(data.num_customers, tuple) else data.num_customers
+    sizes: dict[Part, int] = {
+        "train": drawn,
+        "validation": config.validation.num_customers or drawn,
+    }
+    for part, size in sizes.items():
+        points = [len(city.points) for city in load_cities(data.cities, part)]
+        require_points(road_nodes(config.problem, size, data.variants), points)
 
 
 def _fit(trainer: pl.Trainer, module: Algorithm, checkpoint: Path | None, run: Path) -> None:

@@ -1,4 +1,4 @@
-"""OpenStreetMap files: written as ``.osm`` for OSRM, read as ``.osm`` or ``.osm.pbf``."""
+"""Streets from OpenStreetMap files, ``.osm`` or ``.osm.pbf``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from nco.data.street_network import (
     SPEED_OF_LIMIT,
     StreetNetwork,
 )
-from nco.data.text_file import write_text
 
 SUFFIXES = (".osm", ".osm.pbf")
 _ACCESS = ("motorcar", "motor_vehicle", "vehicle", "access")
@@ -29,53 +28,7 @@ _CLOSED = frozenset(
         "restricted",
     )
 )  # fmt: skip
-_SIGNALS = {"highway": "traffic_signals"}
 _KMH_OF_MPH = 1.609
-
-
-def write_osm(network: StreetNetwork, path: Path) -> None:
-    """Write streets, posted limits, one-ways and forbidden turns as OpenStreetMap XML.
-
-    The limit written is the one at which `SPEED_OF_LIMIT` gives the network's speed, rounded to
-    whole km/h.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', '<osm version="0.6" generator="nco">']
-    for i, (lon, lat) in enumerate(network.nodes.tolist()):
-        tags = _tags(_SIGNALS) if network.signals[i] else ""
-        lines.append(
-            f'<node id="{i + 1}" version="1" lat="{lat:.7f}" lon="{lon:.7f}">{tags}</node>'
-        )
-    way = np.arange(len(network.edges))
-    way = np.where((network.reverse >= 0) & (network.reverse < way), network.reverse, way)
-    for edge in network.roads.tolist():
-        tail, head = network.edges[edge] + 1
-        tags = {
-            "highway": ROAD_CLASSES[network.road_class[edge]],
-            "maxspeed": str(round(network.speed[edge] / SPEED_OF_LIMIT)),
-        }
-        if network.reverse[edge] < 0:
-            tags["oneway"] = "yes"
-        lines += [
-            f'<way id="{edge + 1}" version="1"><nd ref="{tail}"/><nd ref="{head}"/>',
-            _tags(tags) + "</way>",
-        ]
-    for i, (before, after) in enumerate(network.restrictions.tolist(), 1):
-        lines += [
-            f'<relation id="{i}" version="1">'
-            f'<member type="way" ref="{way[before] + 1}" role="from"/>'
-            f'<member type="node" ref="{network.edges[before, 1] + 1}" role="via"/>'
-            f'<member type="way" ref="{way[after] + 1}" role="to"/>',
-            # only the first word has a meaning: which turn it is follows from the members
-            _tags({"type": "restriction", "restriction": "no_left_turn"}) + "</relation>",
-        ]
-    write_text(path, "\n".join([*lines, "</osm>", ""]))
-
-
-def _tags(tags: Mapping[str, str]) -> str:
-    return "".join(f'<tag k="{key}" v="{value}"/>' for key, value in tags.items())
 
 
 def read_osm(path: Path) -> StreetNetwork:
@@ -97,13 +50,13 @@ def read_osm(path: Path) -> StreetNetwork:
         processor = osmium.FileProcessor(str(path)).with_locations()
         for item in processor.with_filter(osmium.filter.KeyFilter("highway", "restriction")):
             if item.is_node():
-                if _SIGNALS.items() <= dict(item.tags).items():
+                if item.tags.get("highway") == "traffic_signals":
                     streets.signals.add(item.id)
             elif item.is_way():
                 places = [(n.ref, n.location) for n in item.nodes]
-                # nodes beyond the border of an extract have no place
-                inside = [(ref, at.lon, at.lat) for ref, at in places if at.valid()]
-                streets.add_way(item.id, dict(item.tags), inside)
+                streets.add_way(item.id, dict(item.tags), [
+                    (ref, at.lon, at.lat) if at.valid() else None for ref, at in places
+                ])  # fmt: skip
             elif item.is_relation():
                 streets.add_restriction(
                     dict(item.tags), [(m.role, m.type, m.ref) for m in item.members]
@@ -128,9 +81,10 @@ class _Streets:
         self.restrictions: list[tuple[tuple[int, int], tuple[int, int]]] = []
 
     def add_way(
-        self, way: int, tags: Mapping[str, str], nodes: list[tuple[int, float, float]]
+        self, way: int, tags: Mapping[str, str], nodes: list[tuple[int, float, float] | None]
     ) -> None:
-        """Take a street that is open to cars, in the directions that are open."""
+        """Take a street that is open to cars, in the directions that are open; nodes beyond the
+        border of an extract have no place and are None."""
         name = tags.get("highway")
         allowed = next((tags[key] for key in _ACCESS if key in tags), "yes")
         if name not in ROAD_SPEEDS or allowed in _CLOSED or tags.get("area") == "yes":
@@ -138,8 +92,9 @@ class _Streets:
         speed = _limit(tags.get("maxspeed", ""))
         value = (ROAD_SPEEDS[name] if speed is None else speed, ROAD_CLASSES.index(name))
         forward, backward = _directions(tags)
-        index = [self._node(*node) for node in nodes]
-        arcs = [(a, b) for a, b in itertools.pairwise(index) if a != b]
+        index = [None if node is None else self._node(*node) for node in nodes]
+        steps = itertools.pairwise(index)
+        arcs = [(a, b) for a, b in steps if a is not None and b is not None and a != b]
         driven = [*(arcs if forward else []), *((b, a) for a, b in (arcs if backward else []))]
         for arc in driven:
             self.edges.setdefault(arc, value)
