@@ -18,6 +18,7 @@ import typer
 
 from nco import cli_data, cli_solve
 from nco.data.errors import InputError, shortened
+from nco.data.osrm_errors import OSRMError
 
 FAILED = 1
 BAD_INPUT = 2
@@ -200,11 +201,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=None if arguments is None else list(arguments), prog_name="nco")
     except InputError as error:
         _fail(error, BAD_INPUT)
+    except OSRMError as error:
+        _fail(error, FAILED)
     except Exception as error:
         from nco.baselines.solver import SolveFailed
-        from nco.data.osrm_errors import OSRMError
 
-        if not isinstance(error, (SolveFailed, OSRMError)):
+        if not isinstance(error, SolveFailed):
             raise
         _fail(error, FAILED)
 

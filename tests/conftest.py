@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from nco.data.osrm_errors import ToolsMissing
+from nco.data.osrm_setup import SAMPLES
+from nco.data.osrm_tools import OSRMTools, find_tools, osrm_folder
+
 # read when triton is imported, whoever does that first: without a GPU its kernels are interpreted
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -23,3 +27,22 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the public instances: {folder} is not there; NCO_SHARED can name them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def osrm_tools() -> OSRMTools:
+    """OSRM's executables, where they are set up: `make osrm`."""
+    try:
+        return find_tools()
+    except ToolsMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def osm_samples(osrm_tools: OSRMTools) -> dict[str, Path]:
+    """The real maps that `make osrm` fetches, by their names without suffixes, in lower case."""
+    paths = [osrm_folder() / "samples" / sample.name for sample in SAMPLES]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not there; `nco data osrm samples` fetches them")
+    return {path.name.partition(".")[0].lower(): path for path in paths}
