@@ -285,6 +285,7 @@ def test_connection_that_ended_while_idle_is_opened_again(fake: FakeOSRM) -> Non
         fake.once = [lambda asked: (DROP, "")]
         assert_whole_table(osrm.table(points), points)
     assert fake.connections == 2
+    assert [asked.cells for asked in fake.asked] == [9] * 5
 
 
 def test_server_that_always_hangs_up_is_no_connection(fake: FakeOSRM) -> None:
@@ -324,9 +325,8 @@ def test_null_is_nan_and_masked(fake: FakeOSRM) -> None:
             enumerate(asked.sources), enumerate(asked.destinations)
         ):
             if islands[asked.points[i]] != islands[asked.points[j]]:
-                answer["durations"][r][c] = None
-                if islands[asked.points[i]]:
-                    answer["distances"][r][c] = None
+                missing = "durations" if islands[asked.points[i]] else "distances"
+                answer[missing][r][c] = None
 
     fake.change = cut
     with OSRM(fake.address, max_cells=10) as osrm:
