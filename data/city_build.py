@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from nco.data.city_map import CityMap
 from nco.data.errors import InputError
 from nco.data.geography import to_metres
 from nco.data.road_source import Progress, RoadSource
-from nco.data.road_table import reachable_points
+from nco.data.road_table import ReachablePoints, RoadTable, reachable_points
 from nco.data.street_network import StreetNetwork, sample_points
 from nco.data.street_patterns import apart
 
@@ -24,7 +24,17 @@ FARTHEST = 50.0
 that is farther shows that the server's map is another one."""
 OVERSAMPLED = 1.1
 """Points drawn at first for each point asked for."""
-_ROUNDS = 3
+MOST_OVERSAMPLED = 4.0
+"""Where this share of points was drawn and too few are usable, no more are drawn."""
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """So many points drawn, and what came of them."""
+
+    drawn: int
+    table: RoadTable
+    usable: ReachablePoints
 
 
 def build_city(
@@ -41,7 +51,7 @@ def build_city(
     """A map of exactly so many points.
 
     More points than asked for are drawn, since some are at one place or not reachable; where too
-    few are left, more are drawn up to three times. Of those left the first ones drawn are kept.
+    few are left, twice as many are drawn, up to twice. Of those left the first ones drawn are kept.
 
     Args:
         name: of the city.
@@ -58,22 +68,22 @@ def build_city(
     """
     if num_points < 2:
         raise InputError(f"num_points is {num_points}; accepted: at least 2")
-    wanted = math.ceil(OVERSAMPLED * num_points)
-    for _ in range(_ROUNDS):
-        generator = np.random.default_rng(seed)
-        drawn = sample_points(network, wanted, generator, box=box)
-        middle = drawn.mean(0)
-        keep = apart(to_metres(drawn, middle), LEAST_APART)
-        table = roads.table(drawn[keep], progress=progress)
-        usable = reachable_points(table, FARTHEST)
-        if len(usable.index) >= num_points:
-            break
-        wanted *= 2
-    else:
-        raise InputError(
-            f"{name} has {len(usable.index)} usable points of {len(drawn)} drawn ({usable}); "
-            f"accepted: num_points of at most so many, not {num_points}"
-        )
+
+    def attempt(count: int) -> _Attempt:
+        drawn = sample_points(network, count, np.random.default_rng(seed), box=box)
+        kept = drawn[apart(to_metres(drawn, drawn.mean(0)), LEAST_APART)]
+        table = roads.table(kept, progress=progress)
+        return _Attempt(count, table, reachable_points(table, FARTHEST))
+
+    found = attempt(math.ceil(OVERSAMPLED * num_points))
+    while len(found.usable.index) < num_points:
+        if found.drawn > MOST_OVERSAMPLED * num_points:
+            raise InputError(
+                f"{name} has {len(found.usable.index)} usable points of {found.drawn} drawn "
+                f"({found.usable}); accepted: num_points of at most so many, not {num_points}"
+            )
+        found = attempt(2 * found.drawn)
+    table, usable = found.table, found.usable
     index = usable.index[:num_points]
     cells = np.ix_(index, index)
     # servers round; the way to the place itself is nothing
@@ -93,8 +103,8 @@ def build_city(
             "seed": seed,
             "points": {
                 "asked": num_points,
-                "drawn": len(drawn),
-                "dropped_near_another": len(drawn) - len(keep),
+                "drawn": found.drawn,
+                "dropped_near_another": found.drawn - len(table.points),
                 "dropped_far_from_a_street": len(usable.far),
                 "dropped_at_the_same_place": len(usable.duplicate),
                 "dropped_not_reachable": len(usable.unreachable),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import osmium
+from osmium.filter import KeyFilter
+from osmium.osm import Node, Relation, Way
 
 from nco.data.errors import InputError
 from nco.data.street_network import (
@@ -48,16 +50,16 @@ def read_osm(path: Path) -> StreetNetwork:
     streets = _Streets()
     try:
         processor = osmium.FileProcessor(str(path)).with_locations()
-        for item in processor.with_filter(osmium.filter.KeyFilter("highway", "restriction")):
-            if item.is_node():
+        for item in processor.with_filter(KeyFilter("highway", "restriction")):
+            if isinstance(item, Node):
                 if item.tags.get("highway") == "traffic_signals":
                     streets.signals.add(item.id)
-            elif item.is_way():
+            elif isinstance(item, Way):
                 places = [(n.ref, n.location) for n in item.nodes]
                 streets.add_way(item.id, dict(item.tags), [
                     (ref, at.lon, at.lat) if at.valid() else None for ref, at in places
                 ])  # fmt: skip
-            elif item.is_relation():
+            elif isinstance(item, Relation):
                 streets.add_restriction(
                     dict(item.tags), [(m.role, m.type, m.ref) for m in item.members]
                 )

@@ -32,7 +32,7 @@ def write_osm(network: StreetNetwork, path: Path) -> None:
         tail, head = network.edges[edge] + 1
         tags = {
             "highway": ROAD_CLASSES[network.road_class[edge]],
-            "maxspeed": str(round(network.speed[edge] / SPEED_OF_LIMIT)),
+            "maxspeed": str(round(float(network.speed[edge]) / SPEED_OF_LIMIT)),
         }
         if network.reverse[edge] < 0:
             tags["oneway"] = "yes"

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 STRAIGHT_ON = np.radians(35)
 """A line goes on where it bends less."""
@@ -72,7 +72,7 @@ def ring(
     graph = coo_array((length * (1 + 20 * off), pairs.T), shape=(count, count)).tocsr()
     angle = 2 * np.pi * np.arange(8) / 8
     corners = radius * np.stack((np.cos(angle), np.sin(angle)), 1)
-    stops = cKDTree(places).query(corners)[1]
+    stops = KDTree(places).query(corners)[1]
     previous = dijkstra(graph, directed=False, indices=stops, return_predecessors=True)[1]
     street = {tuple(sorted(pair)): i for i, pair in enumerate(pairs.tolist())}
     found = set()

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
-from scipy.spatial import Delaunay, cKDTree
+from scipy.spatial import Delaunay, KDTree
 
 Pattern = Literal["grid", "radial", "organic", "mixed"]
 """Rotated grids; rings with radial streets; old towns without a plan; districts of all of them."""
@@ -99,14 +99,14 @@ def _mixed(
     for i, centre in enumerate(centres):
         draw = kinds[int(generator.integers(len(kinds)))]
         places = draw(generator, 2 * side, block * generator.uniform(0.8, 1.3)) + centre
-        found.append(places[cKDTree(centres).query(places)[1] == i])
+        found.append(places[KDTree(centres).query(places)[1] == i])
     return np.concatenate(found)
 
 
 def apart(places: Float[np.ndarray, "place 2"], least: float) -> Int[np.ndarray, " some"]:
     """Indices of those that are left when each drops the later ones that are nearer than this."""
     dropped = np.zeros(len(places), dtype=bool)
-    for i, near in enumerate(cKDTree(places).query_ball_point(places, least)):
+    for i, near in enumerate(KDTree(places).query_ball_point(places, least)):
         if not dropped[i]:
             dropped[[j for j in near if j > i]] = True
     return np.flatnonzero(~dropped)

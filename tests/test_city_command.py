@@ -53,7 +53,8 @@ def call(
             cli.main([str(argument) for argument in arguments])
         code = caught.value.code or 0
         assert isinstance(code, int)
-        return code, *capsys.readouterr()
+        out, err = capsys.readouterr()
+        return code, out, err
 
     return run
 

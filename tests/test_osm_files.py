@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_a_city_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_osm(town, tmp_path / "town.osm")
     back = read_osm(tmp_path / "town.osm")
 
-    def described(streets: StreetNetwork) -> tuple[set[object], set[object], set[object]]:
+    def described(streets: StreetNetwork) -> tuple[set[Any], set[Any], set[Any]]:
         place = [tuple(p) for p in np.round(streets.nodes, 6).tolist()]
         ends = [(place[a], place[b]) for a, b in streets.edges.tolist()]
         values = zip(ends, np.round(streets.speed, 6).tolist(), streets.road_class.tolist(),

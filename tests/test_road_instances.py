@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -34,11 +34,11 @@ MAPS = [random_city(f"city-{i}", size, i) for i, size in enumerate(SIZES)]
 CITIES = CityCollection.of(MAPS)
 
 
-def draw(problem: str, size: int, batch: int, seed: int = 0, **more: object) -> Instance:
+def draw(problem: str, size: int, batch: int, seed: int = 0, **more: Any) -> Instance:
     """From the three cities."""
     return generate(
         problem, num_customers=size, batch=batch, generator=seeded(seed), cities=CITIES, **more
-    )  # type: ignore[arg-type]
+    )
 
 
 def points_of(one: Instance) -> tuple[CityMap, list[int]]:
