@@ -16,6 +16,8 @@ from torch import Tensor
 from nco.data.errors import InputError
 from nco.data.instance import Instance, distance_matrix, round_lengths
 
+COORDINATES = ("x", "y")
+"""The first columns of every environment's node features."""
 Values = tuple[Float[Tensor, "batch trajectory ..."], ...]
 """The running values of one resource: [B, S], or [B, S, 1] and [B, S, N] within a move."""
 
@@ -124,7 +126,7 @@ class Environment(ABC):
     @property
     @abstractmethod
     def node_feature_names(self) -> tuple[str, ...]:
-        """Columns of `node_features`; the first two are the coordinates."""
+        """Columns of `node_features`; the first two are the coordinates, `COORDINATES`."""
 
     @property
     @abstractmethod
@@ -188,7 +190,8 @@ class Environment(ABC):
 
     @abstractmethod
     def node_features(self, instance: Instance) -> NodeFeatures:
-        """What a policy may see of the nodes, in float32."""
+        """What a policy may see of the nodes, in float32; coordinates are 0 where the instance has
+        only a matrix."""
 
     @abstractmethod
     def context_features(self, state: State) -> Float[Tensor, "batch trajectory feature"]:
@@ -222,14 +225,31 @@ def _unit_box(
 def unit_coordinates(instance: Instance) -> Float[Tensor, "batch node 2"]:
     """Coordinates for a policy: those within the unit square as they are, others shifted and
     scaled into it, with one scale for both axes."""
-    coords = instance.coords
-    if coords is None:
+    coords = require_coordinates(instance)
+    low, side = _unit_box(instance, coords)
+    return ((coords - low) / side).masked_fill(~instance.valid.unsqueeze(2), 0)
+
+
+def require_coordinates(instance: Instance) -> Float[Tensor, "batch node 2"]:
+    """The coordinates, for what cannot do without.
+
+    Raises:
+        InputError: the instance has only a matrix.
+    """
+    if instance.coords is None:
         raise InputError(
             "this policy reads coordinates and the instance has only a matrix; give coords, or "
             "take a solver that works on matrices"
         )
-    low, side = _unit_box(instance, coords)
-    return ((coords - low) / side).masked_fill(~instance.valid.unsqueeze(2), 0)
+    return instance.coords
+
+
+def coordinate_columns(instance: Instance) -> Float[Tensor, "batch node 2"]:
+    """`unit_coordinates`, or 0 where the instance has only a matrix: a policy that needs more says
+    so itself."""
+    if instance.coords is None:
+        return instance.service_time.new_zeros(*instance.valid.shape, 2)
+    return unit_coordinates(instance)
 
 
 def unit_length(instance: Instance) -> Float[Tensor, " batch"]:

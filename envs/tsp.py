@@ -13,12 +13,13 @@ from nco.data.attributes import attribute_bits
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.environment import (
+    COORDINATES,
     Environment,
     NodeFeatures,
     Problem,
     State,
+    coordinate_columns,
     path_length,
-    unit_coordinates,
 )
 
 
@@ -36,7 +37,7 @@ class TSP(Environment):
 
     @property
     def node_feature_names(self) -> tuple[str, ...]:
-        return ("x", "y")
+        return COORDINATES
 
     @property
     def depot_feature_names(self) -> tuple[str, ...]:
@@ -120,7 +121,7 @@ class TSP(Environment):
 
     def node_features(self, instance: Instance) -> NodeFeatures:
         return NodeFeatures(
-            values=unit_coordinates(instance).float(),
+            values=coordinate_columns(instance).float(),
             attributes=attribute_bits(instance, self.attribute_names).float(),
             depot=torch.zeros_like(instance.valid),
             valid=instance.valid,

@@ -41,6 +41,7 @@ multi_task = compose(VARIANTS)
 """All variants, also mixed in one batch."""
 _plain: Mapping[str, Environment] = {
     "tsp": tsp,
+    "atsp": tsp,
     **vrp_variants,
     **{name: compose(variants) for name, variants in VARIANT_SETS.items()},
 }

@@ -20,6 +20,7 @@ from nco.data.batching import replace as with_fields
 from nco.data.errors import InputError
 from nco.data.instance import Instance, distance_matrix, is_customer, is_depot
 from nco.envs.environment import (
+    COORDINATES,
     Depots,
     Environment,
     NodeFeatures,
@@ -27,8 +28,8 @@ from nco.envs.environment import (
     State,
     Values,
     arc_lengths,
+    coordinate_columns,
     path_length,
-    unit_coordinates,
 )
 from nco.envs.resources import Move, Resource, depot_column
 
@@ -64,12 +65,12 @@ class VRP(Environment):
     @property
     def node_feature_names(self) -> tuple[str, ...]:
         named = (name for r in self.resources for name in r.node_feature_names)
-        return ("x", "y", *named, *(("open_route",) if self.open_routes else ()))
+        return (*COORDINATES, *named, *(("open_route",) if self.open_routes else ()))
 
     @property
     def depot_feature_names(self) -> tuple[str, ...]:
         named = (name for r in self.resources for name in r.depot_feature_names)
-        return ("x", "y", *named, *(("open_route",) if self.open_routes else ()))
+        return (*COORDINATES, *named, *(("open_route",) if self.open_routes else ()))
 
     @property
     def context_feature_names(self) -> tuple[str, ...]:
@@ -158,9 +159,7 @@ class VRP(Environment):
     def _homes(self, instance: Instance, num_depots: int) -> Float[Tensor, "batch depot 2"] | None:
         if not self.several_depots:
             return None
-        if instance.coords is None:
-            return torch.zeros(*instance.batch_size, num_depots, 2, device=instance.valid.device)
-        return unit_coordinates(instance)[:, :num_depots].float()
+        return coordinate_columns(instance)[:, :num_depots].float()
 
     def _serves(
         self, problem: Problem, num_depots: int
@@ -317,7 +316,10 @@ class VRP(Environment):
         return int((instance.valid.sum(1) - instance.num_depots).max())
 
     def node_features(self, instance: Instance) -> NodeFeatures:
-        columns = [unit_coordinates(instance), *(r.node_features(instance) for r in self.resources)]
+        columns = [
+            coordinate_columns(instance),
+            *(r.node_features(instance) for r in self.resources),
+        ]
         if self.open_routes:
             columns.append(depot_column(instance, instance.open_route.to(instance.dtype)))
         return NodeFeatures(

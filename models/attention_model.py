@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nco.data.instance import Instance
-from nco.envs.environment import Environment, Observation
+from nco.envs.environment import Environment, Observation, require_coordinates
 from nco.models.encoder import Dense, post_norm_encoder
 from nco.models.gates import Gate
 from nco.models.layers import ContextProjection, node_mean
@@ -73,7 +73,11 @@ class AttentionModel(Policy):
     def gates(self) -> Mapping[str, Gate]:
         return {}
 
+    def require(self, instance: Instance) -> None:
+        require_coordinates(instance)
+
     def encode(self, instance: Instance, generator: torch.Generator | None = None) -> Encoding:
+        self.require(instance)
         features = self.env.node_features(instance)
         nodes, _ = self.encoder(features, generator)
         graph = self.project_graph(node_mean(nodes, features.valid))

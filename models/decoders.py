@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -19,13 +19,28 @@ from nco.models.experts import LinearExperts
 from nco.models.gates import Choice, Gate, GateFactory, Summary
 from nco.models.layers import ContextProjection
 from nco.models.pointer import (
+    clipped,
     compatibility,
     folded,
     glimpse_heads,
     lookup,
+    pointer_logits,
     pointer_tables,
 )
 from nco.models.policy import Encoding, Scores, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedNodes:
+    """What an encoder gives a decoder; rows and columns are the same tensor where nodes have one
+    embedding each."""
+
+    rows: Float[Tensor, "batch node dim"]
+    """Nodes as origins: queries are made of them."""
+    columns: Float[Tensor, "batch node dim"]
+    """Nodes as destinations: keys and values are made of them."""
+    travel: Float[Tensor, "batch from to"] | None = None
+    """Added, before the clip, to the score of going from the current node to each other."""
 
 
 class Decoder(nn.Module, ABC):
@@ -37,7 +52,7 @@ class Decoder(nn.Module, ABC):
         """Of experts, by the names under which their usage is reported."""
 
     @abstractmethod
-    def tables(self, nodes: Float[Tensor, "batch node dim"], summary: Summary) -> Encoding:
+    def tables(self, nodes: EncodedNodes, summary: Summary) -> Encoding:
         """What every step reads."""
 
     @abstractmethod
@@ -59,17 +74,16 @@ class Projections(nn.Module):
         self.first = None if env.has_depot else nn.Linear(dim, dim, bias=False)
         self.features = ContextProjection(env, dim)
 
-    def forward(
-        self, nodes: Float[Tensor, "batch node dim"], pointer: dict[str, Tensor]
-    ) -> Encoding:
+    def forward(self, nodes: EncodedNodes, pointer: dict[str, Tensor]) -> Encoding:
+        travel = {} if nodes.travel is None else {"travel": nodes.travel}
         return pointer_tables(
-            query_current=self.current(nodes),
-            query_first=None if self.first is None else self.first(nodes),
+            query_current=self.current(nodes.rows),
+            query_first=None if self.first is None else self.first(nodes.rows),
             query_start=None,
             query_features=self.features.weight,
-            key=self.key(nodes),
-            value=self.value(nodes),
-            pointer=pointer,
+            key=self.key(nodes.columns),
+            value=self.value(nodes.columns),
+            pointer={**pointer, **travel},
             num_heads=self.num_heads,
         )
 
@@ -88,12 +102,11 @@ class PointerDecoder(Decoder):
     def gates(self) -> dict[str, Gate]:
         return {}
 
-    def tables(self, nodes: Float[Tensor, "batch node dim"], summary: Summary) -> Encoding:
-        return self.project(nodes, folded(nodes, self.output))
+    def tables(self, nodes: EncodedNodes, summary: Summary) -> Encoding:
+        return self.project(nodes, folded(nodes.columns, self.output))
 
     def scores(self, encoding: Encoding, observation: Observation) -> Scores:
-        heads = glimpse_heads(encoding, observation)
-        return Scores(compatibility(encoding.batched, heads, self.clip), {})
+        return Scores(pointer_logits(encoding, observation, self.clip), {})
 
 
 @final
@@ -114,8 +127,8 @@ class ExpertPointerDecoder(Decoder):
     def gates(self) -> dict[str, Gate]:
         return {"decoder": self.router}
 
-    def tables(self, nodes: Float[Tensor, "batch node dim"], summary: Summary) -> Encoding:
-        weight, bias = self.experts.fold(nodes / math.sqrt(nodes.shape[2]))
+    def tables(self, nodes: EncodedNodes, summary: Summary) -> Encoding:
+        weight, bias = self.experts.fold(nodes.columns / math.sqrt(nodes.columns.shape[2]))
         prepared = self.router.prepare(summary, 1)
         if self.router.per_instance:
             choice = self.router(summary.pooled.unsqueeze(1), prepared)
@@ -130,15 +143,16 @@ class ExpertPointerDecoder(Decoder):
         return self.project(nodes, {**pointer, **gate_tables})
 
     def scores(self, encoding: Encoding, observation: Observation) -> Scores:
+        if self.router.per_instance:
+            return Scores(pointer_logits(encoding, observation, self.clip), {})
         tables = encoding.batched
         heads = glimpse_heads(encoding, observation)
-        if self.router.per_instance:
-            return Scores(compatibility(tables, heads, self.clip), {})
         prepared = {k.removeprefix("gate_"): v for k, v in tables.items() if k.startswith("gate_")}
         choice: Choice = self.router(heads, prepared)
         spread = (choice.weights.unsqueeze(3) * heads.unsqueeze(2)).flatten(2)
         scores = spread @ tables["pointer"] + choice.weights @ tables["pointer_bias"]
-        return Scores(self.clip * scores.tanh(), {"decoder": torch.stack(choice)})
+        logits = clipped(tables, scores, observation.current, self.clip)
+        return Scores(logits, {"decoder": torch.stack(choice)})
 
 
 def pointer_decoder(
@@ -179,9 +193,9 @@ class ReLDDecoder(Decoder):
     def gates(self) -> dict[str, Gate]:
         return {}
 
-    def tables(self, nodes: Float[Tensor, "batch node dim"], summary: Summary) -> Encoding:
-        pointer = (nodes / math.sqrt(nodes.shape[2])).transpose(1, 2).contiguous()
-        return self.project(nodes, {"pointer": pointer, "identity": self.identity(nodes)})
+    def tables(self, nodes: EncodedNodes, summary: Summary) -> Encoding:
+        pointer = (nodes.columns / math.sqrt(nodes.columns.shape[2])).transpose(1, 2).contiguous()
+        return self.project(nodes, {"pointer": pointer, "identity": self.identity(nodes.rows)})
 
     def scores(self, encoding: Encoding, observation: Observation) -> Scores:
         tables = encoding.batched
@@ -190,4 +204,4 @@ class ReLDDecoder(Decoder):
         if observation.features.shape[2]:
             query = query + self.resources(observation.features)
         query = query + self.feed_forward(query)
-        return Scores(compatibility(tables, query, self.clip), {})
+        return Scores(compatibility(tables, query, observation.current, self.clip), {})

@@ -9,20 +9,17 @@ from dataclasses import replace
 import torch
 
 from nco.data.instance import Instance
-from nco.envs.environment import Observation
-from nco.models.decoders import Decoder
+from nco.envs.environment import Observation, require_coordinates
+from nco.models.decoders import Decoder, EncodedNodes
 from nco.models.encoder import Conditions, Encoder
 from nco.models.gates import Gate
 from nco.models.layers import FiLM
 from nco.models.policy import Encoding, Policy, Scores
 
 
-class EncoderDecoder(Policy, ABC):
-    """An encoder of nodes and a decoder over them; a policy of this kind says which."""
+class NodePointer(Policy, ABC):
+    """A decoder that points at nodes; a policy of this kind says how it encodes them."""
 
-    encoder: Encoder
-    film: FiLM | None
-    """Modulates what the decoder reads by the variant, where it is given."""
     decoder: Decoder
 
     @property
@@ -31,16 +28,34 @@ class EncoderDecoder(Policy, ABC):
 
     @property
     def gates(self) -> Mapping[str, Gate]:
+        return self.decoder.gates
+
+    def scores(self, encoding: Encoding, observation: Observation) -> Scores:
+        return self.decoder.scores(encoding, observation)
+
+
+class EncoderDecoder(NodePointer, ABC):
+    """An encoder that reads coordinates, and a decoder; a policy of this kind says which."""
+
+    encoder: Encoder
+    film: FiLM | None
+    """Modulates what the decoder reads by the variant, where it is given."""
+
+    @property
+    def gates(self) -> Mapping[str, Gate]:
         return {**self.encoder.gates, **self.decoder.gates}
 
+    def require(self, instance: Instance) -> None:
+        require_coordinates(instance)
+
     def encode(self, instance: Instance, generator: torch.Generator | None = None) -> Encoding:
+        self.require(instance)
         features = self.env.node_features(instance)
         nodes, usage = self.encoder(features, generator)
         if self.film is not None:
             nodes = self.film(nodes, features.attributes)
         conditions = Conditions(features.valid, features.attributes, generator)
-        encoding = self.decoder.tables(nodes, conditions.summary(nodes.float()))
+        encoding = self.decoder.tables(
+            EncodedNodes(nodes, nodes), conditions.summary(nodes.float())
+        )
         return replace(encoding, usage={**usage, **encoding.usage})
-
-    def scores(self, encoding: Encoding, observation: Observation) -> Scores:
-        return self.decoder.scores(encoding, observation)

@@ -106,12 +106,28 @@ def glimpse_heads(encoding: Encoding, observation: Observation) -> Float[Tensor,
 
 
 def compatibility(
-    tables: dict[str, Tensor], heads: Float[Tensor, "batch state dim"], clip: float
+    tables: dict[str, Tensor],
+    heads: Float[Tensor, "batch state dim"],
+    current: Int[Tensor, "batch state"],
+    clip: float,
 ) -> Float[Tensor, "batch state node"]:
-    """Scores of every node from what the glimpse gathered, clipped to ±``clip`` by tanh."""
+    """Scores of every node from what the glimpse gathered, clipped."""
     scores = heads @ tables["pointer"]
     if "pointer_bias" in tables:
         scores = scores + tables["pointer_bias"]
+    return clipped(tables, scores, current, clip)
+
+
+def clipped(
+    tables: dict[str, Tensor],
+    scores: Float[Tensor, "batch state node"],
+    current: Int[Tensor, "batch state"],
+    clip: float,
+) -> Float[Tensor, "batch state node"]:
+    """Scores with what the way from the current node adds, where a policy reads it; within
+    ±``clip`` by tanh."""
+    if "travel" in tables:
+        scores = scores + lookup(tables["travel"], current)
     return clip * scores.tanh()
 
 
@@ -119,4 +135,5 @@ def pointer_logits(
     encoding: Encoding, observation: Observation, clip: float
 ) -> Float[Tensor, "batch state node"]:
     """Compatibility of the states with every node, unmasked."""
-    return compatibility(encoding.batched, glimpse_heads(encoding, observation), clip)
+    heads = glimpse_heads(encoding, observation)
+    return compatibility(encoding.batched, heads, observation.current, clip)

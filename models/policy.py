@@ -84,17 +84,21 @@ class Policy(nn.Module, ABC):
     def gates(self) -> Mapping[str, Gate]:
         """The gates of mixtures of experts, by the names under which their usage is reported."""
 
+    def require(self, instance: Instance) -> None:
+        """Raise `InputError` where the policy cannot see the instance; it sees all by default."""
+
     @abstractmethod
     def encode(self, instance: Instance, generator: torch.Generator | None = None) -> Encoding:
         """The tables of an episode.
 
         Args:
             instance: B instances.
-            generator: draws the noise of gates that explore, in training; without one every gate
-                is deterministic. All noise is drawn here, so that rollout and scoring see the same.
+            generator: draws what is random in training, such as the noise of gates that explore;
+                without one all is deterministic. All noise is drawn here, so that rollout and
+                scoring see the same.
 
         Raises:
-            InputError: the policy cannot see the instance, e.g. coordinates are missing.
+            InputError: as `require`.
         """
 
     @abstractmethod

@@ -13,18 +13,22 @@ from nco.models.gates import (
     SharedSigmoid,
     SoftMerging,
 )
+from nco.models.matnet import MatNet
 from nco.models.policy import Policy
 from nco.models.pomo import POMO
 from nco.models.routefinder import RouteFinder
+from nco.models.rrnco import RRNCO
 from nco.policy_config import (
     AttentionModelConfig,
     AttributeGateConfig,
     ExpertsConfig,
     HierarchicalConfig,
+    MatNetConfig,
     NoisyTopKConfig,
     PolicyConfig,
     POMOConfig,
     RouteFinderConfig,
+    RRNCOConfig,
     SharedSigmoidConfig,
     SoftMergingConfig,
 )
@@ -103,4 +107,26 @@ def build_policy(config: PolicyConfig, env: Environment) -> Policy:
                 experts=build_gate(config.experts),
                 decoder_experts=build_gate(config.decoder_experts),
                 film=config.film,
+            )
+        case RRNCOConfig():
+            return RRNCO(
+                env,
+                dim=config.dim,
+                num_heads=config.num_heads,
+                num_layers=config.num_layers,
+                hidden=config.hidden,
+                clip=config.clip,
+                channels=config.channels,
+                num_neighbours=config.num_neighbours,
+                decoder=config.decoder,
+            )
+        case MatNetConfig():
+            return MatNet(
+                env,
+                dim=config.dim,
+                num_heads=config.num_heads,
+                num_layers=config.num_layers,
+                hidden=config.hidden,
+                clip=config.clip,
+                score_hidden=config.score_hidden,
             )

@@ -45,7 +45,8 @@ ENCODED_NODES = 8192
 def augmented(instance: Instance, index: int) -> Instance:
     """What a policy sees under one of the square's 8 symmetries (Kwon et al. 2020, section 4).
 
-    Costs must be computed on the instance itself: matrices and rounding are not transformed.
+    Costs must be computed on the instance itself: matrices and rounding are not transformed, and
+    the coordinates of all nodes are, depots and customers alike.
 
     Args:
         index: 0 is the identity; bit 0 reflects x, bit 1 reflects y, bit 2 swaps the axes.
@@ -80,7 +81,8 @@ def decode(
         multi_start: one trajectory from every customer, else from the policy's own start.
         samples: trajectories from each start (and each augmentation); more than 1 makes sense
             only with a strategy that draws, or with several depots, which take turns.
-        augment: 1, or 8 for the symmetries of the square.
+        augment: 1, or 8 for the symmetries of the square; instances without coordinates are
+            decoded once, as a matrix has none.
         generator: for a strategy that draws.
         memory: bytes that one step's attention weights may take; by default what is fast.
         time_limit: wall seconds for each instance. The first pass is always completed; further
@@ -139,7 +141,8 @@ def _decode_chunk(
     passes = math.ceil(count * part.batch_size[0] / rows)
     width = math.ceil(count / passes)
     best: Decoded | None = None
-    for index in range(augment):
+    # without coordinates all copies are one
+    for index in range(1 if part.coords is None else augment):
         spent = time.perf_counter() - begun
         if seconds is not None and index > 0 and spent * (index + 1) / index > seconds:
             break

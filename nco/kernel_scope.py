@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nco.models.attention_model import AttentionModel
 from nco.models.decoders import Decoder, ExpertPointerDecoder, PointerDecoder
+from nco.models.matnet import MatNet
 from nco.models.policy import Policy
 from nco.models.pomo import POMO
 from nco.models.routefinder import RouteFinder
@@ -16,7 +17,7 @@ def pointer_clip(policy: Policy) -> float | None:
     match policy:
         case AttentionModel():
             return policy.clip
-        case POMO() | RouteFinder():
+        case POMO() | RouteFinder() | MatNet():
             return _decoder_clip(policy.decoder)
         case _:
             return None

@@ -73,8 +73,7 @@ class NeuralSolver:
         env = self.policy.env
         try:
             env.require(instance)
-            if instance.coords is None:
-                raise InputError("the instance has a matrix and no coordinates")
+            self.policy.require(instance)
         except InputError as error:
             raise UnsupportedError(
                 f"model {self.name} ({self.card.problem}) does not fit: {error}"

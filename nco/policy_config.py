@@ -141,6 +141,47 @@ class RouteFinderConfig(Strict):
         return self
 
 
+class RRNCOConfig(Strict):
+    """The policy of Son et al. 2025, for matrices, with coordinates where there are some."""
+
+    type: Literal["rrnco"]
+    dim: PositiveInt = 128
+    num_heads: PositiveInt = 8
+    """Of the decoder's glimpse; the encoder has none."""
+    num_layers: PositiveInt = 6
+    hidden: PositiveInt = 512
+    clip: PositiveFloat = 10.0
+    channels: PositiveInt = 16
+    """Of the embedding of arcs that all layers share: what takes the memory."""
+    num_neighbours: PositiveInt = 25
+    """Whose distances a node sees at first."""
+    decoder: Literal["pointer", "reld"] = "reld"
+
+    @model_validator(mode="after")
+    def _heads(self) -> RRNCOConfig:
+        _check_heads(self.dim, self.num_heads)
+        return self
+
+
+class MatNetConfig(Strict):
+    """The policy of Kwon et al. 2021, for matrices alone."""
+
+    type: Literal["matnet"]
+    dim: PositiveInt = 256
+    """Also the most nodes that an instance can have."""
+    num_heads: PositiveInt = 16
+    num_layers: PositiveInt = 5
+    hidden: PositiveInt = 512
+    clip: PositiveFloat = 10.0
+    score_hidden: PositiveInt = 16
+    """Units of the network that makes a score of a dot product and an arc."""
+
+    @model_validator(mode="after")
+    def _heads(self) -> MatNetConfig:
+        _check_heads(self.dim, self.num_heads)
+        return self
+
+
 def _check_heads(dim: int, num_heads: int) -> None:
     if dim % num_heads:
         raise ValueError(f"dim {dim} must be a multiple of num_heads {num_heads}")
@@ -152,5 +193,6 @@ def _check_active(active: int, available: int) -> None:
 
 
 PolicyConfig = Annotated[
-    AttentionModelConfig | POMOConfig | RouteFinderConfig, Field(discriminator="type")
+    AttentionModelConfig | POMOConfig | RouteFinderConfig | RRNCOConfig | MatNetConfig,
+    Field(discriminator="type"),
 ]

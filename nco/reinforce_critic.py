@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nco.algorithm import Algorithm, ValidationSet, seeded_weights
 from nco.data.instance import Instance
-from nco.envs.environment import Environment
+from nco.envs.environment import Environment, require_coordinates
 from nco.models.encoder import Dense, post_norm_encoder
 from nco.models.layers import node_mean
 from nco.models.policy import Encoding, Policy
@@ -40,6 +40,7 @@ class Critic(nn.Module):
         self.head = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
     def forward(self, instance: Instance) -> Float[Tensor, "batch 1"]:
+        require_coordinates(instance)
         features = self.env.node_features(instance)
         nodes, _ = self.encoder(features, None)
         return self.head(node_mean(nodes, features.valid)).float()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from nco.build import build_policy
@@ -11,10 +13,12 @@ from nco.policy_config import (
     AttributeGateConfig,
     ExpertsConfig,
     HierarchicalConfig,
+    MatNetConfig,
     NoisyTopKConfig,
     PolicyConfig,
     POMOConfig,
     RouteFinderConfig,
+    RRNCOConfig,
     SharedSigmoidConfig,
     SoftMergingConfig,
 )
@@ -40,6 +44,13 @@ def _routefinder(**options: object) -> RouteFinderConfig:
     return RouteFinderConfig.model_validate({**sizes, **options})
 
 
+def _rrnco(decoder: Literal["pointer", "reld"]) -> RRNCOConfig:
+    return RRNCOConfig(
+        type="rrnco", dim=16, num_heads=2, num_layers=2, hidden=24, channels=4, num_neighbours=4,
+        decoder=decoder,
+    )  # fmt: skip
+
+
 POLICIES: dict[str, PolicyConfig] = {
     "pomo": _pomo(None),
     **{f"pomo {name}": _pomo(gate) for name, gate in GATES.items()},
@@ -47,6 +58,11 @@ POLICIES: dict[str, PolicyConfig] = {
     **{f"routefinder {name}": _routefinder(experts=gate) for name, gate in GATES.items()},
     "routefinder film": _routefinder(film=True),
     "routefinder reld": _routefinder(decoder="reld"),
+    "rrnco": _rrnco("pointer"),
+    "rrnco reld": _rrnco("reld"),
+    "matnet": MatNetConfig(
+        type="matnet", dim=16, num_heads=2, num_layers=2, hidden=24, score_hidden=4
+    ),
 }
 
 

@@ -98,7 +98,7 @@ def test_what_the_model_cannot_see_is_refused_by_name(tmp_path: Path) -> None:
             Instance.vrp(coords=coords, demand=demand, capacity=5.0, open_route=True),
             "open routes",
         ),
-        (tsp, Instance.tsp(distance=torch.rand(3, 3).fill_diagonal_(0)), "no coordinates"),
+        (tsp, Instance.tsp(distance=torch.rand(3, 3).fill_diagonal_(0)), "only a matrix"),
     ):
         with pytest.raises(UnsupportedError, match=message):
             solver.solve(instance)

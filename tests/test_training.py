@@ -306,7 +306,7 @@ def test_every_shipped_training_configuration_is_valid(name: str) -> None:
     assert parsed.validation.reference is not None
     policy = parsed.policy
     expected = set()
-    if policy.type != "attention_model":
+    if policy.type == "pomo" or policy.type == "routefinder":
         expected |= {f"encoder{i}" for i in range(policy.num_layers) if policy.experts is not None}
         expected |= {"decoder"} if policy.decoder_experts is not None else set()
     assert fresh_policy(parsed).gates.keys() == expected
@@ -360,7 +360,7 @@ def test_what_a_run_cannot_do_is_refused(tmp_path: Path) -> None:
          "data.variants are vrptw for vrptw; accepted: none, only mtvrp-16"),
         ({"problem": "mtvrp-16", "data": {"num_customers": 8, "variants": ["vrpmb"]}},
          "data.variants has 'vrpmb' for mtvrp-16"),
-        ({"problem": "atsp"}, r"problem: value 'atsp'; accepted: tsp, mtvrp-16.*did you mean tsp"),
+        ({"problem": "atps"}, r"problem: value 'atps'; accepted: tsp, atsp.*did you mean"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):
             config(tmp_path, **changes)
