@@ -16,7 +16,6 @@ from nco import cli
 from nco.data.city_map import CityMap, load_cities, read_split
 from nco.data.files import read
 from nco.data.osm_writer import write_osm
-from nco.data.osrm_tools import find_tools
 from nco.data.synthetic_city import CityPlan, synthetic_network
 from nco.model_files import load_card
 from tests.streets import random_city
@@ -134,9 +133,9 @@ def test_a_map_from_an_extract(call: Call, tmp_path: Path) -> None:
 
 
 @pytest.mark.osrm
+@pytest.mark.usefixtures("osrm_tools")
 def test_osrm_and_scipy_give_the_same_collection(call: Call) -> None:
     """The same points, and matrices within 1 % for 98 of 100 ways."""
-    find_tools()
     assert made_up(call, output="ours", points=60)[0] == 0
     assert made_up(call, output="theirs", points=60, roads="osrm")[0] == 0
     pairs = zip(load_cities(Path("ours")), load_cities(Path("theirs")), strict=True)
