@@ -52,6 +52,7 @@ demo: $(VENV)/.installed
 
 # Into the user's cache, or the folder that NCO_OSRM names; where all is there, a matter of seconds.
 osrm: $(VENV)/.installed
+	$(PIP_INSTALL) -e '.[roads]'
 	$(BIN)/nco data osrm setup --samples
 
 # One thread for each worker: several would only compete for the cores.

@@ -224,6 +224,11 @@ def starting_policy(config: TrainConfig) -> tuple[Policy, StartedFrom | None]:
 def _require_devices(loop: LoopConfig) -> None:
     if loop.accelerator == "cuda" and not torch.cuda.is_available():
         raise InputError("training.accelerator is cuda and no CUDA device is there; accepted: cpu")
+    if loop.kernel in ("captured", "triton") and not _on_gpu(loop):
+        raise InputError(
+            f"training.kernel is {loop.kernel}, which needs a CUDA device; accepted on a CPU: auto, "
+            "plain or cpu"
+        )
     there = torch.cuda.device_count()
     if _on_gpu(loop) and loop.devices > there:
         raise InputError(

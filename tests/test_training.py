@@ -331,6 +331,17 @@ def test_a_device_that_is_not_there_is_refused_for_resumed_runs_too(tmp_path: Pa
         train(config(tmp_path, training=loop), resume=tmp_path)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA devices")
+@pytest.mark.parametrize("kernel", ["captured", "triton"])
+def test_kernels_of_gpus_are_refused_before_anything_is_written(
+    kernel: str, tmp_path: Path
+) -> None:
+    loop = {"epochs": 1, "batches_per_epoch": 4, "kernel": kernel}
+    with pytest.raises(InputError, match=f"training.kernel is {kernel}, which needs a CUDA device"):
+        train(config(tmp_path, training=loop))
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_a_run_cannot_do_is_refused(tmp_path: Path) -> None:
     """Resuming something else, or writing where one cannot."""
     run = train(config(tmp_path), progress=False)
