@@ -226,8 +226,8 @@ def _require_devices(loop: LoopConfig) -> None:
         raise InputError("training.accelerator is cuda and no CUDA device is there; accepted: cpu")
     if loop.kernel in ("captured", "triton") and not _on_gpu(loop):
         raise InputError(
-            f"training.kernel is {loop.kernel}, which needs a CUDA device; accepted on a CPU: auto, "
-            "plain or cpu"
+            f"training.kernel is {loop.kernel}, which needs a CUDA device; accepted on a CPU: "
+            "auto, plain or cpu"
         )
     there = torch.cuda.device_count()
     if _on_gpu(loop) and loop.devices > there:
