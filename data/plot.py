@@ -79,7 +79,7 @@ def draw(solution: Solution, axes: Axes) -> None:
     for number, (route, depot) in enumerate(zip(solution.routes, solution.depots, strict=True)):
         start = [depot] if num_depots else []
         back = [] if is_open else start or route[:1]
-        colour = _colour(number)
+        colour = colour_of(number)
         axes.plot(*columns([*start, *route, *back]), "-", color=colour, linewidth=1.2)
         customers(route, colour)
     axes.plot(*columns(range(num_depots)), "s", color="black", markersize=max(6.0, size))
@@ -92,7 +92,7 @@ def _pickups(instance: Instance) -> set[int]:
     return set(instance.backhaul[0].nonzero().flatten().tolist())
 
 
-def _colour(number: int) -> tuple[float, ...]:
+def colour_of(number: int) -> tuple[float, ...]:
     """The colour of a route: ten strong ones, their ten pale ones, then again from the start."""
     return matplotlib.colormaps["tab20"](2 * number % 20 + number // 10 % 2)
 

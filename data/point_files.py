@@ -12,7 +12,8 @@ from jaxtyping import Float
 from nco.data.errors import InputError
 from nco.data.text_file import read_text, to_float
 
-_NAMES = {"longitude": ("longitude", "lon", "lng"), "latitude": ("latitude", "lat")}
+NAMES = {"longitude": ("longitude", "lon", "lng"), "latitude": ("latitude", "lat")}
+"""What the columns may be called, in any case."""
 
 
 def read_points(path: Path) -> Float[np.ndarray, "n 2"]:
@@ -24,7 +25,7 @@ def read_points(path: Path) -> Float[np.ndarray, "n 2"]:
     rows = csv.reader(io.StringIO(read_text(path)), strict=True)
     try:
         header = [name.strip().lower() for name in next(rows)]
-        columns = [_column(path, header, name) for name in _NAMES]
+        columns = [_column(path, header, name) for name in NAMES]
         points = [
             [_value(path, rows.line_num, header[column], row, column) for column in columns]
             for row in rows
@@ -38,11 +39,11 @@ def read_points(path: Path) -> Float[np.ndarray, "n 2"]:
 
 
 def _column(path: Path, header: list[str], name: str) -> int:
-    found = [i for i, column in enumerate(header) if column in _NAMES[name]]
+    found = [i for i, column in enumerate(header) if column in NAMES[name]]
     if len(found) != 1:
         raise InputError(
             f"{path}, line 1: {len(found)} columns of {name} in {', '.join(header)}; accepted: one "
-            f"named {' or '.join(_NAMES[name])}"
+            f"named {' or '.join(NAMES[name])}"
         )
     return found[0]
 

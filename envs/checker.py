@@ -34,6 +34,35 @@ class Report:
     """Each broken constraint in words. Routes count from 1, in the order given."""
 
 
+@dataclass(frozen=True)
+class Visit:
+    """One stop of a route's timetable, in the units of the instance."""
+
+    node: int
+    arrival: float
+    start: float
+    """Of service; what lies between is waiting."""
+    departure: float
+    load: float
+    """On leaving."""
+
+
+def timetable(instance: Instance, solution: Solution) -> list[list[Visit]]:
+    """The stops of each route by the rules of `check_routes`: the depot, the customers, and the
+    depot again unless routes are open. Only of a VRP whose routes name nodes that exist.
+
+    A vehicle leaves when its depot opens, even where it has to wait for its first customer then.
+
+    Raises:
+        InputError: there is more than one instance, or it has no depot.
+    """
+    judge = _Judge(instance, 0.0)
+    if judge.num_depots == 0:
+        raise InputError("a TSP has no timetable; accepted: an instance with a depot")
+    pairs = zip(solution.depots, solution.routes, strict=True)
+    return [judge.visits(depot, route) for depot, route in pairs]
+
+
 def check_routes(
     instance: Instance,
     routes: list[list[int]],
@@ -342,23 +371,35 @@ class _Judge:
                 pickup = node
 
     def _time(self, name: str, depot: int, route: list[int]) -> None:
-        clock, here = self.windows[depot][0], depot
-        for node in route:
-            early, late = self.windows[node]
-            clock = max(clock + self.duration(here, node), early)
+        visits = self.visits(depot, route)
+        for visit in visits[1 : len(route) + 1]:
+            node, clock = visit.node, visit.start
+            late = self.windows[node][1]
             if self._exceeds(clock, late):
                 self.violations.append(
                     f"{name} starts service at node {node} at {clock:g}, {clock - late:g} after "
                     f"its window closes at {late:g}"
                 )
-            clock += self.service[node]
-            here = node
         if self.open:
             return
-        clock += self.duration(here, depot)
+        clock = visits[-1].arrival
         closes = self.windows[depot][1]
         if self._exceeds(clock, closes):
             self.violations.append(
                 f"{name} is back at depot {depot} at {clock:g}, {clock - closes:g} after it "
                 f"closes at {closes:g}"
             )
+
+    def visits(self, depot: int, route: list[int]) -> list[Visit]:
+        opens = self.windows[depot][0]
+        load = math.fsum(self.linehaul[node] for node in route)
+        visits = [Visit(depot, opens, opens, opens, load)]
+        for node in route:
+            arrival = visits[-1].departure + self.duration(visits[-1].node, node)
+            start = max(arrival, self.windows[node][0])
+            load += self.backhaul[node] - self.linehaul[node]
+            visits.append(Visit(node, arrival, start, start + self.service[node], load))
+        if not self.open:
+            arrival = visits[-1].departure + self.duration(visits[-1].node, depot)
+            visits.append(Visit(depot, arrival, arrival, arrival, load))
+        return visits

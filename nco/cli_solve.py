@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,13 @@ from nco.cli_data import Rounding
 
 def solve(
     files: Annotated[
-        list[Path], typer.Argument(help="Instances: VRPLIB, TSPLIB, Solomon text or JSON.")
+        list[Path],
+        typer.Argument(
+            help="Instances: VRPLIB, TSPLIB, Solomon text or JSON. With --osrm or --city: stops, "
+            "as CSV with the columns longitude, latitude and, where wanted, name, depot, demand, "
+            "tw_start, tw_end (seconds or HH:MM) and service (seconds), or as GeoJSON points with "
+            "such properties. The first is the depot where none is marked."
+        ),
     ],
     solver: Annotated[
         str, typer.Option(help="A name of nco solvers or nco models, or the folder of a model.")
@@ -49,10 +56,35 @@ def solve(
     plot: Annotated[
         Path | None, typer.Option(help="Drawing: .png or .html. {name} stands for the instance.")
     ] = None,
+    osrm: Annotated[
+        str | None,
+        typer.Option(help="Stops: address of the server that knows the streets."),
+    ] = None,
+    city: Annotated[
+        Path | None,
+        typer.Option(help="Stops: a city map whose points stand for them."),
+    ] = None,
+    capacity: Annotated[float | None, typer.Option(help="Stops: of each vehicle.")] = None,
+    vehicles: Annotated[int | None, typer.Option(help="Stops: at most so many routes.")] = None,
+    radius: Annotated[
+        float | None,
+        typer.Option(
+            help="Stops: metres within which each must have a street; by default 500.",
+            show_default=False,
+        ),
+    ] = None,
+    geojson: Annotated[
+        Path | None,
+        typer.Option(help="Stops: timetable and routes along the streets. {name} as above."),
+    ] = None,
+    map_page: Annotated[
+        Path | None,
+        typer.Option("--map", help="Stops: the same as an .html page that needs no network."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Solve instances; prints cost, routes, feasibility and seconds."""
-    from nco import solve_files
+    from nco import solve_files, solve_stops
     from nco.api import solve as solve_instance
     from nco.api import solver_by_name
     from nco.baselines.solver import Budget, SolveFailed, UnsupportedError
@@ -60,12 +92,26 @@ def solve(
 
     budget = Budget(time_limit=time_limit, iterations=iterations)
     found = solver_by_name(solver, samples=samples, augment=augment)
-    jobs = solve_files.plan(
-        files, rounding=rounding, references=reference or [], output=output, plot=plot
-    )
+    options = solve_stops.StopOptions(osrm, city, capacity, vehicles, radius, geojson, map_page)
     rows = []
     failures = []
-    try:
+    with contextlib.ExitStack() as stack:
+        if options.wanted:
+            jobs = stack.enter_context(
+                solve_stops.plan(
+                    files,
+                    options,
+                    rounding=rounding,
+                    references=reference or [],
+                    output=output,
+                    plot=plot,
+                )
+            )
+        else:
+            jobs = solve_files.plan(
+                files, rounding=rounding, references=reference or [], output=output, plot=plot
+            )
+        stack.callback(solve_files.print_table, rows)
         for job in jobs:
             try:
                 (solution,) = solve_instance(
@@ -86,7 +132,5 @@ def solve(
             if not solution.feasible:
                 told = shortened(solution.violations)
                 failures.append(f"{job.name}: the solution is infeasible: {told}")
-    finally:
-        solve_files.print_table(rows)
     if failures:
         raise SolveFailed("\n".join(failures))

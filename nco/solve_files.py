@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class Job:
     """The cost that the gap is relative to, recomputed from the reference's routes."""
     output: Path | None
     plot: Path | None
+    write_map: Callable[[Solution], None] | None = None
+    """Writes what only stops on the globe have, where that is asked for."""
 
     def write(self, solution: Solution) -> None:
         """Write the solution and its drawing, where they are asked for."""
@@ -43,6 +45,8 @@ class Job:
             write_solution(solution, self.output)
         if self.plot is not None:
             write_plot(solution, self.plot)
+        if self.write_map is not None:
+            self.write_map(solution)
 
 
 def instance_names(path: Path, count: int) -> list[str]:
@@ -64,13 +68,28 @@ def plan(
     output: Path | None = None,
     plot: Path | None = None,
 ) -> list[Job]:
+    """The jobs of instance files, see `jobs_of`.
+
+    Raises:
+        InputError: a file cannot be read, or as `jobs_of`.
+    """
+    named = [entry for path in files for entry in read_named(path, rounding)]
+    return jobs_of(named, references=references, output=output, plot=plot)
+
+
+def jobs_of(
+    named: Sequence[tuple[str, Instance]],
+    *,
+    references: Sequence[Path] = (),
+    output: Path | None = None,
+    plot: Path | None = None,
+) -> list[Job]:
     """Everything that can be known to be wrong before the first instance is solved.
 
     Raises:
-        InputError: a file cannot be read, a reference is missing, too many or infeasible, or a
-            result could not be written.
+        InputError: a reference is missing, too many or infeasible, or a result could not be
+            written.
     """
-    named = [entry for path in files for entry in read_named(path, rounding)]
     names = [name for name, _ in named]
     if references and len(references) != len(named):
         raise InputError(
