@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -37,6 +37,7 @@ class Ways:
     """Points outside the largest set that is joined in both directions."""
 
 
+@runtime_checkable
 class Streets(Protocol):
     """What knows the ways of a region."""
 
