@@ -182,9 +182,9 @@ def _stop(number: int, where: str, told: Mapping[str, str]) -> Stop:
         where=named,
         place=(longitude, latitude),
         is_depot=_is_depot(told.get("depot", ""), named),
-        demand=to_float(told.get("demand") or "0", f"{named}, demand", 0),
+        demand=to_float(told.get("demand") or "0", f"{named}, demand", 0.0),
         window=(opens, closes),
-        service=to_float(told.get("service") or "0", f"{named}, service", 0),
+        service=to_float(told.get("service") or "0", f"{named}, service", 0.0),
     )
 
 
@@ -207,4 +207,4 @@ def _seconds(word: str, where: str, neutral: float) -> float:
         return 3600.0 * hours + 60 * minutes + seconds
     if ":" in word:
         raise InputError(f"{where}: {word!r} is not accepted; accepted: seconds, or HH:MM")
-    return to_float(word, where, 0)
+    return to_float(word, where, 0.0)
