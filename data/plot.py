@@ -92,7 +92,7 @@ def _pickups(instance: Instance) -> set[int]:
     return set(instance.backhaul[0].nonzero().flatten().tolist())
 
 
-def colour_of(number: int) -> tuple[float, ...]:
+def colour_of(number: int) -> tuple[float, float, float, float]:
     """The colour of a route: ten strong ones, their ten pale ones, then again from the start."""
     return matplotlib.colormaps["tab20"](2 * number % 20 + number // 10 % 2)
 

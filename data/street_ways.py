@@ -8,7 +8,7 @@ from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from nco.data.city_map import CityMap
 from nco.data.errors import InputError, shortened
@@ -43,8 +43,11 @@ class Streets(Protocol):
 
     kind: str
     """What stands for a stop, in words."""
-    credit: str
-    """Who made the map; a drawing must tell."""
+
+    @property
+    def credit(self) -> str:
+        """Who made the map; a drawing must tell."""
+        ...
 
     def ways(self, points: Float[np.ndarray, "n 2"]) -> Ways:
         """Between points of longitude and latitude in degrees."""
@@ -92,7 +95,7 @@ class MappedStreets:
         """As `Streets`; there is always a way."""
         known = np.asarray(self.city.points)
         middle = known.mean(0)
-        nearest = cKDTree(to_metres(known, middle)).query(to_metres(points, middle))[1]
+        nearest = KDTree(to_metres(known, middle)).query(to_metres(points, middle))[1]
         cells = np.ix_(nearest, nearest)
         offset = metres_between(points, known[nearest])
         return Ways(self.city.distance[cells], self.city.duration[cells], offset, ())

@@ -51,7 +51,7 @@ def timetable(instance: Instance, solution: Solution) -> list[list[Visit]]:
     """The stops of each route by the rules of `check_routes`: the depot, the customers, and the
     depot again unless routes are open. Only of a VRP whose routes name nodes that exist.
 
-    A vehicle leaves when its depot opens, even where it has to wait for its first customer then.
+    A vehicle leaves when its depot opens, even where it then waits for its first customer.
 
     Raises:
         InputError: there is more than one instance, or it has no depot.

@@ -68,7 +68,8 @@ def call(
             )
         code = caught.value.code or 0
         assert isinstance(code, int)
-        return code, *capsys.readouterr()
+        out, err = capsys.readouterr()
+        return code, out, err
 
     return run
 
