@@ -41,7 +41,7 @@ class Tables(NamedTuple):
     pointer: np.ndarray
     """[B, N, D']"""
     bias: np.ndarray
-    """[B, N]"""
+    """[B, R, N], added to the compatibility by the current node; R is 1 where it is one for all."""
 
 
 class Scratch(NamedTuple):
@@ -162,9 +162,10 @@ def gather(tables, b, count, scratch):
 
 @njit(fastmath=True)
 @no_type_check
-def compare(tables, b, count, scratch):
+def compare(tables, b, current, count, scratch):
     """tanh of the compatibility with the allowed nodes, in their order."""
     _, nodes, dim = tables.pointer.shape
+    from_here = row_of(current, tables.bias.shape[1])
     for j in range(count):
         n = scratch.allowed[j]
         row = (b * nodes + n) * dim
@@ -175,7 +176,7 @@ def compare(tables, b, count, scratch):
         if dim % (2 * LANES):
             d = dim - LANES
             s0 = s0 + load(scratch.heads, d) * load(tables.pointer, row + d)
-        scratch.scores[j] = total(s0 + s1) + tables.bias[b, n]
+        scratch.scores[j] = total(s0 + s1) + tables.bias[b, from_here, n]
     for j in range(0, count, LANES):
         store(scratch.scores, j, tanh(load(scratch.scores, j)))
 
@@ -227,7 +228,7 @@ def choose(tables, current, first, features, mask, uniform, scale, sampling, act
                 continue
             weigh(tables, b, current[b, s], first[b, s], features[b, s], scratch)
             gather(tables, b, count, scratch)
-            compare(tables, b, count, scratch)
+            compare(tables, b, current[b, s], count, scratch)
             number = uniform[b, s] if sampling else ZERO
             action[b, s] = pick(count, scratch, scale, number, sampling)
 
@@ -296,26 +297,27 @@ def score(
                 seen = features[t, row, s]
                 weigh(tables, b, here, start, seen, scratch)
                 gather(tables, b, count, scratch)
-                compare(tables, b, count, scratch)
+                compare(tables, b, here, count, scratch)
                 chosen = position(scratch, action[t, row, s], count)
                 likelihood[b, s] += log_probability(count, scratch, clip, chosen)
                 if wanted:
                     pass_back_pointer(
-                        tables, gradients, b, count, scratch, clip, chosen, weight[b, s]
+                        tables, gradients, b, here, count, scratch, clip, chosen, weight[b, s]
                     )
                     pass_back_glimpse(gradients, transposed, b, here, start, seen, count, scratch)
 
 
 @njit(fastmath=True)
 @no_type_check
-def pass_back_pointer(tables, gradients, b, count, scratch, clip, chosen, weight):
-    """Gradients of the pointer keys, and of what the glimpse gathered."""
+def pass_back_pointer(tables, gradients, b, current, count, scratch, clip, chosen, weight):
+    """Gradients of the pointer keys and biases, and of what the glimpse gathered."""
     _, nodes, dim = tables.pointer.shape
+    from_here = row_of(current, tables.bias.shape[1])
     share = scratch.share
     for j in range(count):
         slope = clip * (ONE - scratch.scores[j] * scratch.scores[j])
         share[j] = weight * ((ONE if j == chosen else ZERO) - share[j]) * slope
-        gradients.bias[b, scratch.allowed[j]] += share[j]
+        gradients.bias[b, from_here, scratch.allowed[j]] += share[j]
     for d in range(0, dim, LANES):
         back, head = splat(ZERO), load(scratch.heads, d)
         for j in range(count):

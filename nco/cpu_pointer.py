@@ -66,14 +66,15 @@ def _pair_tables(encoding: Encoding, started: bool) -> list[Tensor]:
     # [H, F, W] · [B, H, W, N'] -> [B, F, H, N']
     scores = (features.view(-1, h, w).transpose(0, 1) @ key).transpose(1, 2)
     pointer = F.pad(tables["pointer"].view(b, h, w, n), (0, 0, 0, padded(w) - w))
-    bias = tables.get("pointer_bias")
+    # what nodes add to the score, and what the way to them adds
+    biases = [tables[name] for name in ("pointer_bias", "travel") if name in tables]
     found = [
         current,
         key.new_zeros(b, h, 1, key.shape[3]) if first is None else products(first),
         scores,
         F.pad(tables["value"], (0, padded(w) - w)),
         pointer.permute(0, 3, 1, 2).reshape(b, n, -1),
-        key.new_zeros(b, n) if bias is None else bias.squeeze(1),
+        sum(biases, start=key.new_zeros(b, 1, n)),
     ]
     return [table.contiguous() for table in found]
 
@@ -127,7 +128,8 @@ _NOTHING = torch.zeros(0, 0)
 
 def compile_choices() -> None:
     """Compile the kernel of choices, or read what was compiled before: a choice for no state."""
-    tables = as_arrays([torch.zeros(0, 1, 1, LANES)] * 4 + [torch.zeros(0, 1, LANES), _NOTHING])
+    pointer, bias = torch.zeros(0, 1, LANES), torch.zeros(0, 1, 1)
+    tables = as_arrays([torch.zeros(0, 1, 1, LANES)] * 4 + [pointer, bias])
     nodes, mask = torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, 0, 1, dtype=torch.bool)
     choose(
         tables, nodes.numpy(), nodes.numpy(), torch.zeros(0, 0, 0).numpy(), mask.numpy(),

@@ -8,6 +8,7 @@ from nco.models.matnet import MatNet
 from nco.models.policy import Policy
 from nco.models.pomo import POMO
 from nco.models.routefinder import RouteFinder
+from nco.models.rrnco import RRNCO
 from nco.strategies import Greedy, Sampling, Strategy
 
 
@@ -17,7 +18,7 @@ def pointer_clip(policy: Policy) -> float | None:
     match policy:
         case AttentionModel():
             return policy.clip
-        case POMO() | RouteFinder() | MatNet():
+        case POMO() | RouteFinder() | MatNet() | RRNCO():
             return _decoder_clip(policy.decoder)
         case _:
             return None
