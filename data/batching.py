@@ -43,7 +43,10 @@ def pad(instance: Instance, num_nodes: int) -> Instance:
 
 
 def collate(instances: Sequence[Instance]) -> Instance:
-    """One batch of several, padded to the largest; a mix of matrices and coordinates is allowed."""
+    """One batch of several, padded to the largest; a mix of matrices and coordinates is allowed.
+
+    What not all of them have, coordinates or keys, none has in the batch.
+    """
     if not instances:
         raise InputError("there is no instance to collate; at least one is needed")
     size = max(i.num_nodes for i in instances)
@@ -53,10 +56,14 @@ def collate(instances: Sequence[Instance]) -> Instance:
     with_distance = any(i.distance is not None for i in instances)
     with_duration = any(i.duration is not None for i in instances)
     with_coords = all(i.coords is not None for i in instances)
+    with_key = all(i.key is not None for i in instances)
     parts = []
     for instance in instances:
         part = pad(with_dtype(instance, dtype), size)
-        changes: dict[str, Tensor | None] = {"coords": part.coords if with_coords else None}
+        changes: dict[str, Tensor | None] = {
+            "coords": part.coords if with_coords else None,
+            "key": part.key if with_key else None,
+        }
         if with_distance and part.distance is None:
             changes["distance"] = distance_matrix(part)
             changes["rounding"] = torch.zeros_like(part.rounding)

@@ -63,6 +63,7 @@ class Instance(TensorClass):
     coords: Tensor | None = None  # [B, N, 2]
     distance: Tensor | None = None  # [B, N, N], row to column; the truth where it is given
     duration: Tensor | None = None  # [B, N, N]; equal to the distances where it is not given
+    key: Tensor | None = None  # [B] int64; names the noise of an instance, see `nco.data.noise`
 
     def __post_init__(self) -> None:
         b, n = self.batch_size, self.valid.shape[-1]
@@ -74,6 +75,7 @@ class Instance(TensorClass):
             "coords": (*b, n, 2),
             "distance": (*b, n, n),
             "duration": (*b, n, n),
+            "key": tuple(b),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
@@ -133,6 +135,7 @@ class Instance(TensorClass):
         num_depots: int = 1,
         num_vehicles: Any = None,
         rounding: Rounding = Rounding.NONE,
+        key: Any = None,
     ) -> Instance:
         """Build and validate a vehicle routing instance; what is not given is neutral.
 
@@ -157,6 +160,7 @@ class Instance(TensorClass):
             num_depots=num_depots,
             num_vehicles=num_vehicles,
             rounding=rounding,
+            key=key,
         )
 
 
@@ -207,6 +211,7 @@ def _build(
     distance_limit: Any = None,
     open_route: Any = False,
     num_vehicles: Any = None,
+    key: Any = None,
 ) -> Instance:
     if coords is None and distance is None:
         raise InputError("an instance needs coords or a distance matrix; neither is given")
@@ -258,6 +263,7 @@ def _build(
         num_vehicles=count(UNLIMITED if num_vehicles is None else num_vehicles, "num_vehicles"),
         valid=torch.ones(b, n, dtype=torch.bool, device=lead.device),
         rounding=count(int(rounding), "rounding"),
+        key=None if key is None else count(key, "key"),
         batch_size=[b],
     )
     validate(instance)
@@ -381,5 +387,5 @@ def duration_matrix(instance: Instance) -> Float[Tensor, "batch from to"]:
 
 FIELDS = ("coords", "distance", "duration", "linehaul", "backhaul", "mixed_backhaul", "capacity",
           "time_window", "service_time", "distance_limit", "open_route", "num_depots",
-          "num_vehicles", "valid", "rounding")  # fmt: skip
+          "num_vehicles", "valid", "rounding", "key")  # fmt: skip
 """The names of the fields of an `Instance`."""

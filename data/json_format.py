@@ -69,6 +69,7 @@ class InstanceModel(_Strict):
     distance_limit: Bound = math.inf
     open_route: StrictBool = False
     num_vehicles: Annotated[Node, BeforeValidator(_fleet)] = UNLIMITED
+    key: Node | None = None
 
 
 class SolutionModel(_Strict):

@@ -28,6 +28,7 @@ from nco.data.attributes import variant_names
 from nco.data.city_collection import CityCollection
 from nco.data.generators import generate
 from nco.data.instance import Instance
+from nco.data.noise import hash_words
 from nco.decode import decode
 from nco.envs.environment import Environment
 from nco.kernels import Kernel
@@ -70,14 +71,7 @@ class ValidationSet:
 
 def stream_seed(seed: int, stream: str, rank: int, index: int) -> int:
     """A seed for one purpose of one batch of one process; distinct for all of them."""
-    mixed = seed
-    for part in (STREAMS[stream], rank, index):
-        # splitmix64's finaliser (Steele, Lea and Flood 2014), modulo 2^63
-        mixed = (mixed + 0x9E3779B97F4A7C15 * (part + 1)) % 2**64
-        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
-        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) % 2**64
-        mixed ^= mixed >> 31
-    return mixed % 2**63
+    return hash_words(seed, STREAMS[stream], rank, index) % 2**63
 
 
 @contextmanager

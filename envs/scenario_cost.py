@@ -1,0 +1,85 @@
+"""What plans cost where some of the world is not known beforehand: the contract of a simulation.
+
+Axes: B instances, P plans of each, S scenarios, T steps.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nco.data.instance import Instance
+from nco.data.noise import Scenarios
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What plans came to in scenarios, float64."""
+
+    parts: Float[Tensor, "batch plan scenario part"]
+    """Priced: the cost is their sum. The columns of `ScenarioCost.part_names`."""
+    measures: Float[Tensor, "batch plan scenario measure"]
+    """Not priced, in their own units. The columns of `ScenarioCost.measure_names`."""
+
+    @property
+    def cost(self) -> Float[Tensor, "batch plan scenario"]:
+        """In the instance's units."""
+        return self.parts.sum(3)
+
+
+class ScenarioCost(ABC):
+    """The price of plans, each of which is followed in every scenario by a stated rule."""
+
+    @property
+    @abstractmethod
+    def part_names(self) -> tuple[str, ...]:
+        """Of what is priced: travel, waiting, lateness, ..."""
+
+    @property
+    @abstractmethod
+    def measure_names(self) -> tuple[str, ...]:
+        """Of what is counted beside: late customers, routes, ..."""
+
+    @abstractmethod
+    def outcomes(
+        self,
+        instance: Instance,
+        plans: Int[Tensor, "batch plan step"],
+        scenarios: Scenarios,
+    ) -> Outcomes:
+        """Every plan in every scenario of its instance, all at once.
+
+        Args:
+            plans: actions as the problem's `Environment` takes them, routes parted by depots and
+                padded by staying at the depot.
+
+        Raises:
+            InputError: the instance has no key, or lacks what the problem needs.
+        """
+
+
+def outcomes_in_parts(
+    simulation: ScenarioCost,
+    instance: Instance,
+    plans: Int[Tensor, "batch plan step"],
+    scenarios: Scenarios,
+    most: int = 2**24,
+) -> Outcomes:
+    """The same, a part of the scenarios at a time, so that B · P · S · T numbers of each part are
+    about ``most`` at the most."""
+    each = max(1, plans.numel())
+    step = max(1, most // each)
+    found = [
+        simulation.outcomes(
+            instance, plans, scenarios.part(start, min(start + step, scenarios.count))
+        )
+        for start in range(0, scenarios.count, step)
+    ]
+    return Outcomes(
+        torch.cat([part.parts for part in found], 2),
+        torch.cat([part.measures for part in found], 2),
+    )
