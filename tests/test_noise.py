@@ -100,7 +100,7 @@ def test_numbers_depend_on_the_name_alone() -> None:
     instance, scenarios = keyed(), Scenarios(Split.TRAIN, 8)
     whole = uniforms(scenarios, instance, Stream.DEMAND, nodes_as_entities(instance))
     for i, one in enumerate(unbatch(instance)):
-        turned = replace(one, {"coords": 1 - one.coords})
+        turned = replace(one, {"coords": None if one.coords is None else 1 - one.coords})
         larger = collate([replace(instances("cvrp", 9, 1), {"key": torch.tensor([1])}), turned])
         part = uniforms(scenarios.part(3, 5), larger, Stream.DEMAND, nodes_as_entities(larger))
         assert torch.equal(part[1, :, :6], whole[i, 3:5])
