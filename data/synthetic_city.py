@@ -70,12 +70,17 @@ class CityPlan:
 
 
 def draw_plan(pattern: Pattern, generator: np.random.Generator) -> CityPlan:
-    """A plan of this pattern; about half of the cities have a river, two of three a ring road."""
+    """A plan of this pattern; about half of the cities have a river, two of three a ring road.
+
+    From a quarter to a town, and from few one-way streets to nearly all small ones: what policies
+    learn on cities like each other does not carry far.
+    """
     return CityPlan(
         pattern=pattern,
+        side=float(1000 * 4 ** generator.random()),
         block=float(generator.uniform(85, 125)),
-        missing=float(generator.uniform(0.03, 0.15)),
-        one_way=float(generator.uniform(0.1, 0.5)),
+        missing=float(generator.uniform(0.03, 0.3)),
+        one_way=float(generator.uniform(0.1, 0.9)),
         bridges=int(generator.integers(2, 6)) if generator.random() < 0.5 else 0,
         ring=bool(generator.random() < 2 / 3),
         forbidden_turns=float(generator.uniform(0, 0.1)),

@@ -172,14 +172,15 @@ def test_turns_cost_what_the_car_profile_says() -> None:
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_made_up_cities_are_of_a_real_size_and_in_one_piece(pattern: Pattern, seed: int) -> None:
-    """500 to 1500 intersections in 3 km, streets between them that do not cross, all of them
+    """About as many intersections as blocks, streets between them that do not cross, all of them
     reachable from each; the same seed gives the same city."""
     generator = np.random.default_rng(seed)
     plan = draw_plan(pattern, generator)
     town = synthetic_network(plan, generator)
-    assert 400 <= len(town.nodes) <= 1500
+    assert 1000 <= plan.side <= 4000
+    assert 0.5 <= len(town.nodes) / (plan.side / plan.block) ** 2 <= 1.6
     assert bool(town.mutually_reachable.all())
-    assert 0 < (town.reverse < 0).mean() < 0.7
+    assert 0 < (town.reverse < 0).mean() < 0.9
     assert town.length.max() < 1000
     again = np.random.default_rng(seed)
     other = synthetic_network(draw_plan(pattern, again), again)
