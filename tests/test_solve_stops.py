@@ -163,7 +163,11 @@ def test_the_page_loads_nothing_and_shows_every_stop(call: Call, server: FakeOSR
     assert NAMES[2] not in page
     assert "OpenStreetMap" in page
     lines, points = features_of("b.geojson")
-    assert len(re.findall(r"<path [^>]*stroke-opacity", page)) == len(lines)
+    assert len(re.findall(r'<g data-route="\d+" class="line"', page)) == len(lines)
+    # the made-up streets go east, north, west and south
+    turns = re.findall(r'class="arrow".*?rotate\((-?\d+)deg\)', page)
+    assert len(turns) == sum(line["properties"]["num_stops"] + 1 for line in lines)
+    assert {int(turn) % 90 for turn in turns} == {0}
     for point in points:
         assert f"<td>{clock(point['properties']['arrival'])}</td>" in page
 
