@@ -185,10 +185,11 @@ def _run_one(
     except BrokenProcessPool as error:
         raise SolveFailed(f"the process of {name} died: {error}") from error
     if done.best is None:
-        raise SolveFailed(
-            f"{name} found no feasible solution in {seconds:.3g} s"
-            f" (time limit {limit}, iteration limit {budget.iterations})"
+        limits = ("time limit", limit, " s"), ("iteration limit", budget.iterations, "")
+        told = ", ".join(
+            f"{what} {most:g}{unit}" for what, most, unit in limits if most is not None
         )
+        raise SolveFailed(f"{name} found no feasible solution in {seconds:.3g} s ({told})")
     improvements = [(at - start, found) for at, found in done.improvements]
     return _Outcome(done.best, improvements, seconds)
 

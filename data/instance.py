@@ -103,6 +103,7 @@ class Instance(TensorClass):
         *,
         coords: Any = None,
         distance: Any = None,
+        duration: Any = None,
         rounding: Rounding = Rounding.NONE,
     ) -> Instance:
         """Build and validate a TSP, symmetric or not.
@@ -110,12 +111,15 @@ class Instance(TensorClass):
         Args:
             coords: ``[N, 2]`` or ``[B, N, 2]``, torch, numpy or lists.
             distance: ``[N, N]`` or ``[B, N, N]`` from row to column.
+            duration: likewise, where ``distance`` is given; no cost, but policies may read it.
             rounding: of the Euclidean lengths; must be NONE where ``distance`` is given.
 
         Raises:
             InputError: a value is missing, misshapen, NaN, negative or infinite.
         """
-        return _build(coords=coords, distance=distance, num_depots=0, rounding=rounding)
+        return _build(
+            coords=coords, distance=distance, duration=duration, num_depots=0, rounding=rounding
+        )
 
     @classmethod
     def vrp(

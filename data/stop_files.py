@@ -64,7 +64,8 @@ def read_stops(path: Path) -> list[Stop]:
             value is not accepted, or there are fewer than one depot and one other stop.
     """
     text = read_text(path)
-    entries = _features(path, text) if text.lstrip().startswith("{") else _rows(path, text)
+    is_json = text.lstrip().startswith(("{", "["))
+    entries = _features(path, text) if is_json else _rows(path, text)
     stops = [_stop(number, where, told) for number, (where, told) in enumerate(entries, start=1)]
     if stops and not any(stop.is_depot for stop in stops):
         stops[0] = replace(stops[0], is_depot=True)
@@ -72,8 +73,8 @@ def read_stops(path: Path) -> list[Stop]:
     others = [stop for stop in stops if not stop.is_depot]
     if not others:
         raise InputError(
-            f"{path} has {len(stops)} stops, {len(depots)} of them depots; accepted: a depot and "
-            "at least one other stop"
+            f"{path} has no stop{' beside a depot' if depots else ''}; accepted: a depot and at "
+            "least one other stop"
         )
     for depot in depots:
         if depot.demand > 0 or depot.service > 0:
@@ -114,7 +115,7 @@ def _column(path: Path, header: list[str], name: str) -> int | None:
     if len(found) > 1 or (not found and name in _PLACE):
         raise InputError(
             f"{path}, line 1: {len(found)} columns of {name} in {', '.join(header)}; accepted: one "
-            f"named {' or '.join(names)}"
+            f"named {' or '.join(names)}, and commas between columns"
         )
     return found[0] if found else None
 
@@ -125,8 +126,9 @@ def _features(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is no JSON: {error}; accepted: CSV or GeoJSON") from error
-    features = document.get("features")
-    if document.get("type") != "FeatureCollection" or not isinstance(features, list):
+    collection = document if isinstance(document, dict) else {}
+    features = collection.get("features")
+    if collection.get("type") != "FeatureCollection" or not isinstance(features, list):
         raise InputError(f"{path} is no FeatureCollection; accepted: one of points, or CSV")
     for number, feature in enumerate(features, start=1):
         where = f"{path}, feature {number}"
@@ -205,6 +207,7 @@ def _seconds(word: str, where: str, neutral: float) -> float:
     if clock is not None:
         hours, minutes, seconds = (int(part or 0) for part in clock.groups())
         return 3600.0 * hours + 60 * minutes + seconds
-    if ":" in word:
-        raise InputError(f"{where}: {word!r} is not accepted; accepted: seconds, or HH:MM")
-    return to_float(word, where, 0.0)
+    try:
+        return to_float(word, where, 0.0)
+    except InputError as error:
+        raise InputError(f"{error}, or HH:MM") from error

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial import KDTree
 
+from nco.data.attributes import FLEET_LIMIT, attributes_by_name
 from nco.data.city_map import CityMap
 from nco.data.errors import InputError, shortened
 from nco.data.geography import metres_between, to_metres
@@ -17,6 +18,9 @@ from nco.data.instance import Instance
 from nco.data.osrm_client import OSRM
 from nco.data.road_table import reachable_points
 from nco.data.stop_files import Stop, places_of
+
+ELSEWHERE = 50_000.0
+"""Metres from a map's streets at which a stop is in another region."""
 
 Line = Float[np.ndarray, "k 2"]
 """Longitude, latitude along a way; at least two places."""
@@ -132,12 +136,7 @@ def stops_instance(
         raise InputError(f"radius is {radius}; accepted: metres above 0")
     places = places_of(stops)
     ways = streets.ways(places)
-    far = [
-        f"{stops[i].where} is {ways.offset[i]:,.0f} m from the nearest {streets.kind}"
-        for i in np.flatnonzero(~(ways.offset <= radius)).tolist()
-    ]
-    if far:
-        raise InputError(f"{shortened(far)}; accepted: at most {radius:g} m, or a larger radius")
+    _require_near(stops, ways.offset, streets.kind, radius)
     apart = [stops[i].where for i in ways.unreachable]
     if apart:
         raise InputError(
@@ -155,6 +154,44 @@ def stops_instance(
         capacity=capacity,
         num_depots=sum(stop.is_depot for stop in stops),
         num_vehicles=num_vehicles,
+    )
+
+
+def _require_near(
+    stops: list[Stop], offset: Float[np.ndarray, " n"], kind: str, radius: float
+) -> None:
+    far = [
+        f"{stops[i].where} is {_far(offset[i])} from the nearest {kind}"
+        for i in np.flatnonzero(~(offset <= radius)).tolist()
+    ]
+    if far:
+        # a mistake in one stop is another than one in the file
+        all_of_them = bool((offset > ELSEWHERE).all())
+        guess = ", longitude before latitude, on the map that is asked" if all_of_them else ""
+        raise InputError(
+            f"{shortened(far)}; accepted: at most {radius:g} m{guess}, or a larger radius"
+        )
+
+
+def _far(metres: float) -> str:
+    return f"{metres:,.0f} m" if metres < 10_000 else f"{metres / 1000:,.0f} km"
+
+
+def closed_tour(instance: Instance) -> Instance | None:
+    """The same stops as a TSP, the depot one of its nodes, where nothing is asked of a vehicle but
+    to visit them; None where there are several depots, capacities, windows or other limits.
+
+    Without it, a VRP may be cheaper with several routes, as the shortest of fastest ways do not
+    keep the triangle inequality.
+
+    Args:
+        instance: by `stops_instance`; its limit of vehicles is not looked at.
+    """
+    held = attributes_by_name(instance)
+    if any(bool(present.any()) for name, present in held.items() if name != FLEET_LIMIT):
+        return None
+    return Instance.tsp(
+        coords=instance.coords, distance=instance.distance, duration=instance.duration
     )
 
 

@@ -38,7 +38,7 @@ def read_text(path: Path) -> str:
     if "\0" in text:
         raise InputError(f"{path} is not text: it has a zero byte; accepted: UTF-8")
     if not text.strip():
-        raise InputError(f"{path} is empty; accepted: an instance or a solution")
+        raise InputError(f"{path} is empty; accepted: a file with content")
     return text
 
 

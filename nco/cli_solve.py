@@ -96,7 +96,7 @@ def solve(
     rows = []
     failures = []
     with contextlib.ExitStack() as stack:
-        if options.wanted:
+        if options.wanted_for(files):
             jobs = stack.enter_context(
                 solve_stops.plan(
                     files,
@@ -126,7 +126,7 @@ def solve(
                 failures.append(f"{job.name}: {error}")
                 continue
             except UnsupportedError as error:
-                raise UnsupportedError(f"{job.name}: {error}") from error
+                raise UnsupportedError(f"{job.name}: {error}{job.hint}") from error
             rows.append((job, solution))
             job.write(solution)
             if not solution.feasible:

@@ -36,6 +36,8 @@ class Job:
     """The cost that the gap is relative to, recomputed from the reference's routes."""
     output: Path | None
     plot: Path | None
+    hint: str = ""
+    """Ends the message of a solver that cannot solve such an instance."""
     write_map: Callable[[Solution], None] | None = None
     """Writes what only stops on the globe have, where that is asked for."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
 
-from nco.build import build_policy
+from nco.build import build_env, build_policy
 from nco.envs.environment import Environment
+from nco.model_files import ModelCard, TrainedOn, save_model
 from nco.models.policy import Policy
 from nco.policy_config import (
     AttributeGateConfig,
@@ -22,6 +24,7 @@ from nco.policy_config import (
     SharedSigmoidConfig,
     SoftMergingConfig,
 )
+from nco.problem_names import Problem
 
 GATES: dict[str, ExpertsConfig] = {
     "noisy-top-k": NoisyTopKConfig(type="noisy-top-k", num_experts=3, active=2, balance=0.5),
@@ -75,3 +78,15 @@ def small_policy(name: str, env: Environment, seed: int = 0) -> Policy:
             if not bool(parameter.any()):
                 torch.nn.init.uniform_(parameter, -0.3, 0.3)
     return policy.eval()
+
+
+def save_fresh(folder: Path, problem: Problem, name: str) -> None:
+    """The model folder of a small policy that nobody has trained; called as the folder."""
+    trained = TrainedOn(
+        num_customers=8, distribution="uniform", instances=0, hardware="none", seconds=0.0
+    )
+    card = ModelCard(
+        name=folder.name, problem=problem, policy=POLICIES[name], trained_on=trained, metrics={},
+        versions={},
+    )  # fmt: skip
+    save_model(folder, small_policy(name, build_env(problem)), card)

@@ -36,7 +36,7 @@ from tests.draws import seeded
 
 POINTS = 80
 CUSTOMERS = 15
-PROBLEMS = ("acvrp", "acvrptw")
+PROBLEMS = ("atsp", "acvrp", "acvrptw")
 
 MODEL = """\
 name: chain-{problem}
@@ -62,6 +62,9 @@ class Solved:
     places: Float[np.ndarray, "node 2"]
     """Longitude and latitude of its nodes."""
     routes: list[list[int]]
+    """As stored; a tour has all nodes, from any of them."""
+    from_depot: list[list[int]]
+    """The same without the depot, which for a tour is node 0."""
     cost: float
     """As stored."""
     features: list[dict[str, Any]]
@@ -137,7 +140,7 @@ def _solve(
     for solver, name, budget in (
         ("pyvrp", "pyvrp", ["--iterations", 100]),
         ("ortools", "ortools", ["--time-limit", 0.5]),
-        ("model", run, []),
+        ("model", run, ["--augment", 1]),
     ):
         files = {
             kind: folder / f"{problem}-{solver}.{kind}" for kind in ("json", "geojson", "html")
@@ -152,7 +155,9 @@ def _solve(
         (stored,) = read_json_solutions(files["json"])
         assert stored.cost is not None
         with chain.stage("ask for every route again"):
-            legs = [client.route(places[[0, *route, 0]]) for route in stored.routes]
+            from_depot = [route[route.index(0) + 1 :] + route[: route.index(0)] if 0 in route
+                          else route for route in stored.routes]  # fmt: skip
+            legs = [client.route(places[[0, *route, 0]]) for route in from_depot]
         chain.solved.append(
             Solved(
                 problem=problem,
@@ -160,6 +165,7 @@ def _solve(
                 drawn=drawn,
                 places=places,
                 routes=stored.routes,
+                from_depot=from_depot,
                 cost=stored.cost,
                 features=json.loads(files["geojson"].read_text())["features"],
                 page=files["html"].read_text(),

@@ -15,7 +15,7 @@ from nco.data.street_network import StreetNetwork
 from nco.envs.checker import check_routes
 from nco.map_page import clock
 from tests.pages import loaded
-from tests.road_chain import CUSTOMERS, PROBLEMS, Solved, run_chain
+from tests.road_chain import PROBLEMS, Solved, run_chain
 
 pytestmark = pytest.mark.osrm
 
@@ -57,7 +57,7 @@ def assert_arcs_are_the_server_s(solved: Solved) -> None:
     drawn = solved.drawn
     assert drawn.distance is not None
     assert drawn.duration is not None
-    for route, legs in zip(solved.routes, solved.asked_again, strict=True):
+    for route, legs in zip(solved.from_depot, solved.asked_again, strict=True):
         for (a, b), leg in zip(itertools.pairwise([0, *route, 0]), legs, strict=True):
             assert drawn.distance[0, a, b].item() == pytest.approx(leg.distance, abs=0.15)
             assert drawn.duration[0, a, b].item() == pytest.approx(leg.duration, abs=0.15)
@@ -71,7 +71,7 @@ def assert_timetable_follows(solved: Solved) -> None:
     points = [f["properties"] for f in solved.features if f["geometry"]["type"] == "Point"]
     lines = [f["properties"] for f in solved.features if f["geometry"]["type"] == "LineString"]
     for number, (route, legs) in enumerate(
-        zip(solved.routes, solved.asked_again, strict=True), start=1
+        zip(solved.from_depot, solved.asked_again, strict=True), start=1
     ):
         visits = [told for told in points if told["route"] == number]
         assert [told["node"] for told in visits] == [0, *route]
@@ -91,7 +91,7 @@ def assert_timetable_follows(solved: Solved) -> None:
         back = visits[-1]["departure"] + legs[-1].duration
         assert lines[number - 1]["end"] == pytest.approx(back, abs=0.06)
         assert back <= late[0] * (1 + 1e-6)
-    assert sorted(p["node"] for p in points if p["kind"] == "stop") == [*range(1, CUSTOMERS + 1)]
+    assert sorted(p["node"] for p in points if p["kind"] == "stop") == [*range(1, drawn.num_nodes)]
 
 
 def assert_lines_follow_streets(
@@ -101,7 +101,7 @@ def assert_lines_follow_streets(
     lines = [f for f in solved.features if f["geometry"]["type"] == "LineString"]
     told = [line["properties"]["distance"] for line in lines]
     assert sum(told) == pytest.approx(solved.cost, rel=1e-6)
-    for route, line, metres in zip(solved.routes, lines, told, strict=True):
+    for route, line, metres in zip(solved.from_depot, lines, told, strict=True):
         places = np.array(line["geometry"]["coordinates"])
         length = float(metres_between(places[:-1], places[1:]).sum())
         # OSRM rounds every cell to a tenth of a metre, and every place to about as much

@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from nco.envs.checker import check_routes, evaluate, timetable
 from nco.map_page import clock
 from tests.fake_osrm import Asked, FakeOSRM, Point, distance, duration, fake_osrm, snap
 from tests.pages import loaded
+from tests.policies import save_fresh
 from tests.streets import random_city
 
 STOPS = '''name,lon,lat,demand,tw_start,tw_end,service,note,depot
@@ -54,19 +55,11 @@ def call(
     monkeypatch.chdir(tmp_path)
     Path("stops.csv").write_text(STOPS)
 
-    def run(*arguments: object) -> tuple[int, str, str]:
+    def run(
+        *arguments: object, solver: Sequence[str] = ("pyvrp", "--iterations", "50")
+    ) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
-            cli.main(
-                [
-                    "solve",
-                    *map(str, arguments),
-                    "--solver",
-                    "pyvrp",
-                    "--iterations",
-                    "50",
-                    "--quiet",
-                ]
-            )
+            cli.main(["solve", *map(str, arguments), "--solver", *solver, "--quiet"])
         code = caught.value.code or 0
         assert isinstance(code, int)
         out, err = capsys.readouterr()
@@ -201,8 +194,9 @@ def test_a_city_map_stands_for_the_streets(call: Call) -> None:
     lines, _ = features_of("b.json")
     places = city.points + np.array((1e-5, 0))
     cost = 0.0
-    for route, line in zip(stored.routes, lines, strict=True):
-        nodes = [[7, 3, 12][node] for node in [0, *route, 0]]
+    for tour, line in zip(stored.routes, lines, strict=True):
+        first = tour.index(0)
+        nodes = [[7, 3, 12][node] for node in [*tour[first:], *tour[:first], 0]]
         cost += sum(float(known[a, b]) for a, b in itertools.pairwise(nodes))
         assert np.allclose(line["geometry"]["coordinates"], places[nodes], rtol=0, atol=1e-9)
     assert stored.cost == pytest.approx(cost, rel=1e-6)
@@ -212,6 +206,14 @@ def test_a_city_map_stands_for_the_streets(call: Call) -> None:
     ("old", "new", "told"),
     [
         ("lat,", "north,", "line 1: 0 columns of latitude"),
+        (STOPS[STOPS.index("A,") :], "A,10,50,,,,,,\n", "stops.csv has no stop beside a depot"),
+        (STOPS, "[]\n", "is no FeatureCollection"),
+        (STOPS, STOPS.replace(",", ";"), "line 1: 0 columns of longitude"),
+        (
+            "00:10,",
+            "8am,",
+            "tw_start: '8am' is not accepted; accepted: a finite number of at least 0, or HH:MM",
+        ),
         ("50.010,3", "50.010,three", "line 2 (A), demand: 'three'"),
         ("50.010,3", "50.010,-1", "line 2 (A), demand: '-1'"),
         ("10.010", "190", "line 2 (A): longitude 190"),
@@ -222,7 +224,7 @@ def test_a_city_map_stands_for_the_streets(call: Call) -> None:
         ("50.000,,", "50.000,1,", "line 4 (Home): demand 1"),
         ("4,,,,,false", "4,,,,", "line 5: 8 values; accepted: 9"),
         ("50.010,3", "50.010,11", "line 2 (A) has demand 11; accepted: at most the capacity, 9"),
-        (STOPS[STOPS.index("\n") :], "\n", "0 stops"),
+        (STOPS[STOPS.index("\n") :], "\n", "stops.csv has no stop;"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_line(
@@ -289,9 +291,99 @@ def test_a_stop_far_from_a_street_is_named(call: Call, server: FakeOSRM) -> None
     assert call(*arguments, "--radius", 701)[0] == 0
 
 
+def test_stops_of_another_region_are_told_so(call: Call, server: FakeOSRM) -> None:
+    """The order of the coordinates is named where all stops are far, not where one is."""
+    far = list(range(4))
+
+    def moved(asked: Asked, answer: dict[str, Any]) -> None:
+        for name, i in itertools.product(("sources", "destinations"), far):
+            answer[name][i]["distance"] = 4.9e6
+
+    server.change = moved
+    arguments = ("stops.csv", "--osrm", server.address, "--capacity", 9)
+    code, _, errors = call(*arguments)
+    assert code == 2
+    assert "(Home) is 4,900 km from the nearest street" in errors
+    assert "accepted: at most 500 m, longitude before latitude, on the map" in errors
+    far.remove(2)
+    assert "longitude before latitude" not in call(*arguments)[2]
+
+
+PLAIN = "name,lon,lat,service\n" + "".join(
+    f"{name},{x / 1e6},{y / 1e6},{30 * i}\n"
+    for i, (name, (x, y)) in enumerate(zip("HABC", PLACES, strict=True))
+)
+"""Nothing is asked but to visit; service takes no part in that."""
+
+
+@pytest.mark.parametrize("more", [(), ("--vehicles", 1)])
+def test_stops_without_demand_and_hours_are_one_closed_tour(
+    call: Call, server: FakeOSRM, more: tuple[object, ...]
+) -> None:
+    """The best of all; the map shows it from the first stop, with a timetable."""
+    Path("plain.csv").write_text(PLAIN)
+    code, _, errors = call(
+        "plain.csv", "--osrm", server.address, "-o", "a.json", "--geojson", "b.geojson", *more
+    )
+    assert (code, errors) == (0, "")
+    (stored,) = read_json_solutions("a.json")
+    assert stored.instance is not None
+    assert int(stored.instance.num_depots[0]) == 0
+    assert stored.instance.duration is not None
+    rounds = [[0, *order, 0] for order in itertools.permutations((1, 2, 3))]
+    lengths = [
+        sum(distance(PLACES[a], PLACES[b]) for a, b in itertools.pairwise(nodes))
+        for nodes in rounds
+    ]
+    assert stored.cost == pytest.approx(min(lengths))
+    ((line,), points) = features_of("b.geojson")
+    nodes = [point["properties"]["node"] for point in points]
+    assert [*nodes, 0] in rounds
+    (tour,) = stored.routes
+    assert nodes[1:] == [*tour[tour.index(0) + 1 :], *tour[: tour.index(0)]]
+    assert line["properties"]["distance"] == pytest.approx(stored.cost)
+    now = 0.0
+    for a, b in itertools.pairwise([*nodes, 0]):
+        now += 30 * a + duration(PLACES[a], PLACES[b])
+    assert line["properties"]["end"] == pytest.approx(now)
+
+
+def test_a_tour_needs_no_triangle_inequality(call: Call, server: FakeOSRM) -> None:
+    """Where every way between stops is long, a VRP returns to the depot between them; a tour does
+    not, and where vehicles are named the stops are a VRP."""
+
+    def detours(asked: Asked, answer: dict[str, Any]) -> None:
+        for i, j in itertools.product(range(1, 4), repeat=2):
+            if i != j:
+                answer["distances"][i][j] = 50_000.0
+
+    server.change = detours
+    Path("plain.csv").write_text(PLAIN)
+    for more, count in (((), 1), (("--vehicles", 3), 3)):
+        code, _, _ = call("plain.csv", "--osrm", server.address, "-o", "a.json", *more)
+        assert code == 0
+        assert len(read_json_solutions("a.json")[0].routes) == count
+
+
+def test_a_model_of_routes_that_gets_a_tour_is_told_why(
+    call: Call, server: FakeOSRM, tmp_path: Path
+) -> None:
+    """A model of closed tours solves it; one of routes is refused with what the stops lack."""
+    Path("plain.csv").write_text(PLAIN)
+    save_fresh(tmp_path / "acvrp", "acvrp", "rrnco")
+    save_fresh(tmp_path / "atsp", "atsp", "rrnco")
+    arguments = ("plain.csv", "--osrm", server.address)
+    code, _, errors = call(*arguments, solver=["acvrp"])
+    assert code == 2
+    assert "stops without demand and hours are one closed tour (atsp)" in errors
+    assert call(*arguments, "-o", "a.json", solver=["atsp"])[0] == 0
+    assert read_json_solutions("a.json")[0].solver == "atsp"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        ((), "stops.csv holds stops and no streets are given; accepted: --osrm"),
         (("--capacity", 9), "--capacity is given without streets"),
         (("--map", "m.html"), "--map is given without streets"),
         (("--osrm", "http://127.0.0.1:9", "--city", "."), "accepted: one of them"),

@@ -36,8 +36,8 @@ def main() -> None:
     rows = [[stage, *(seconds[town][stage] for town in towns)] for stage in seconds[towns[0]]]
     rows.append(["all", *(sum(seconds[town].values()) for town in towns)])
     print(
-        f"Seconds; a map of {POINTS} points, then {', '.join(PROBLEMS)} with {CUSTOMERS} customers "
-        "each\n"
+        f"Seconds; a map of {POINTS} points, then {', '.join(PROBLEMS)} with {CUSTOMERS} "
+        "customers each (an atsp: nodes)\n"
     )
     print(f"| stage | {' | '.join(towns)} |\n|---|{'---:|' * len(towns)}")
     for name, *values in rows:
