@@ -248,6 +248,11 @@ def load_cities(folder: Path, part: Part | None = None) -> list[CityMap]:
     """
     if (folder / CITY).is_file():
         return [CityMap.load(folder)]
+    if not folder.exists():
+        raise InputError(
+            f"{folder} does not exist; accepted: a city map, or a collection of them, as nco data "
+            "city writes"
+        )
     split = read_split(folder)
     names = [name for key, names in split.items() if part in (None, key) for name in names]
     if not names:

@@ -1,4 +1,4 @@
-"""Streets from OpenStreetMap files, ``.osm`` or ``.osm.pbf``."""
+"""Streets from OpenStreetMap files: ``.osm.pbf``, ``.osm.bz2`` or ``.osm``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from osmium.filter import KeyFilter
 from osmium.osm import Node, Relation, Way
 
 from nco.data.errors import InputError
+from nco.data.extracts import extract_suffix
 from nco.data.street_network import (
     ROAD_CLASSES,
     ROAD_SPEEDS,
@@ -20,7 +21,6 @@ from nco.data.street_network import (
     StreetNetwork,
 )
 
-SUFFIXES = (".osm", ".osm.pbf")
 _ACCESS = ("motorcar", "motor_vehicle", "vehicle", "access")
 """Who may drive: the first of these tags that is there decides."""
 _CLOSED = frozenset(
@@ -43,8 +43,7 @@ def read_osm(path: Path) -> StreetNetwork:
     Raises:
         InputError: the file is not there, is no OpenStreetMap file, or has no street.
     """
-    if not str(path).endswith(SUFFIXES):
-        raise InputError(f"{path} has suffix {path.suffix!r}; accepted: {', '.join(SUFFIXES)}")
+    extract_suffix(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist; accepted: an OpenStreetMap file")
     streets = _Streets()

@@ -1,4 +1,10 @@
-"""A client of OSRM's ``table``, ``nearest`` and ``route`` services, version 5 to 26.
+"""A client of OSRM's ``table``, ``nearest`` and ``route`` services.
+
+Run against the real OSRM 26.10, with both of its algorithms. What servers of version 5 do otherwise
+is written down in their documentation and has only been tried against the tests' made-up server:
+they take no POST (then GET is used, from the first request that they refuse), may answer without
+``data_version``, and early ones with multi-level Dijkstra refuse distances (`Refused`, with their
+code ``NotImplemented``).
 
 Source: https://project-osrm.org/docs (HTTP API), and what servers were seen to do where it is
 silent: they drop long URLs without an answer, give unreachable pairs as null in an answer that is
@@ -7,7 +13,7 @@ silent: they drop long URLs without an answer, give unreachable pairs as null in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -35,6 +41,7 @@ from nco.data.osrm_errors import (
     TooBig,
 )
 from nco.data.osrm_http import Connection, Dropped
+from nco.data.road_source import Progress
 from nco.data.road_table import RoadProvenance, RoadTable
 
 MAX_URL = 8000
@@ -42,9 +49,6 @@ MAX_URL = 8000
 
 MAX_STOPS = 100
 """Of one request for a route; the next request goes on from the last of them."""
-
-Progress = Callable[[int, int], None]
-"""Told after every request how many cells are done, and of how many."""
 
 
 @final
@@ -125,7 +129,7 @@ class OSRM:
             points: longitude, latitude in degrees.
             sources: indices of ``points``; None for all.
             destinations: likewise.
-            progress: told after every request.
+            progress: told after every request how many cells are done.
 
         Raises:
             InputError: a point or index is not accepted; nothing is sent.

@@ -21,6 +21,7 @@ from typing import IO, Literal, final
 
 from nco.data.clock import utc_now
 from nco.data.errors import InputError
+from nco.data.extracts import extract_suffix
 from nco.data.osrm_client import OSRM
 from nco.data.osrm_errors import BadAnswer, OSRMError, Refused, ToolFailed
 from nco.data.osrm_http import Connection
@@ -28,8 +29,6 @@ from nco.data.osrm_tools import OSRMTools, find_tools, last_words, osrm_folder
 
 Algorithm = Literal["ch", "mld"]
 """Contraction hierarchies: large tables fast. Multi-level Dijkstra: large maps prepared fast."""
-
-SUFFIXES = (".osm.pbf", ".osm.bz2", ".osm")
 
 _STEPS = {"ch": ("osrm-contract",), "mld": ("osrm-partition", "osrm-customize")}
 _CARD = "prepared.json"
@@ -80,9 +79,7 @@ def prepare(
     Raises:
         InputError: the extract or the profile is not there or not accepted, or a tool fails.
     """
-    suffix = next((suffix for suffix in SUFFIXES if extract.name.endswith(suffix)), None)
-    if suffix is None:
-        raise InputError(f"{extract} is no map; accepted: {', '.join(SUFFIXES)}")
+    suffix = extract_suffix(extract)
     tools = tools or find_tools()
     lua, sha256 = tools.profile(profile), _sha256(extract)
     key = f"{sha256[:16]}-{lua.stem}-{_sha256(lua)[:8]}-{algorithm}-{tools.version}"

@@ -24,7 +24,7 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="A new folder.")]
 
 @app.command()
 def build(
-    extract: Annotated[Path, typer.Argument(help="An .osm.pbf or .osm file.")],
+    extract: Annotated[Path, typer.Argument(help="An .osm.pbf, .osm.bz2 or .osm file.")],
     points: Annotated[int, typer.Option("--points", "-n", help="On streets, by their length.")],
     output: Output,
     name: Annotated[

@@ -193,7 +193,7 @@ def test_a_missing_package_is_named(call: Call, monkeypatch: pytest.MonkeyPatch)
     [
         ("acvrp", "data.cities=null", "cities are missing; accepted for acvrp"),
         ("cvrp", "name=x", "cities are given for cvrp; accepted for: acvrp"),
-        ("acvrp", "data.cities=nowhere", "nowhere is no collection of cities"),
+        ("acvrp", "data.cities=nowhere", "nowhere does not exist; accepted: a city map"),
         ("acvrp", "data.num_customers=20", "has 20 points"),
         ("acvrp", "data.distribution=grid", "on city maps; accepted: uniform, cluster, mixed"),
     ],

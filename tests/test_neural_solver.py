@@ -9,14 +9,17 @@ from typing import Literal
 import pytest
 import torch
 
+from nco.api import solve
 from nco.baselines.solver import Budget, UnsupportedError
 from nco.build import build_env, build_policy
 from nco.data.batching import collate
 from nco.data.errors import InputError
+from nco.data.files import read
 from nco.data.instance import Instance, Rounding
 from nco.model_files import ModelCard, TrainedOn, load_model, save_model
 from nco.neural_solver import load
 from nco.policy_config import POMOConfig
+from tests.policies import save_fresh
 from tests.small import instances
 
 
@@ -166,3 +169,33 @@ def test_what_a_model_cannot_do_is_refused_when_it_is_loaded(tmp_path: Path) -> 
     for device in ("abacus", "cuda:99"):
         with pytest.raises(InputError, match=f"device is '{device}'.*accepted: cpu"):
             load(folder, device=device)
+
+
+@pytest.mark.parametrize("kind", ["rrnco", "matnet"])
+def test_a_file_with_a_matrix_alone_is_solved_by_policies_of_matrices(
+    tmp_path: Path, kind: str
+) -> None:
+    """TSPLIB's ATSP has no coordinates; what needs some says so."""
+    matrix = torch.randint(1, 99, (7, 7), generator=torch.Generator().manual_seed(1))
+    matrix.fill_diagonal_(0)
+    rows = "\n".join(" ".join(map(str, row)) for row in matrix.tolist())
+    path = tmp_path / "seven.atsp"
+    path.write_text(
+        "NAME : seven\nTYPE : ATSP\nDIMENSION : 7\nEDGE_WEIGHT_TYPE : EXPLICIT\n"
+        f"EDGE_WEIGHT_FORMAT : FULL_MATRIX\nEDGE_WEIGHT_SECTION\n{rows}\nEOF\n"
+    )
+    one = read(path)
+    assert one.coords is None
+    save_fresh(tmp_path / "matrices", "atsp", kind)
+    (solution,) = solve(one, solver=tmp_path / "matrices", augment=8, progress=False)
+    (tour,) = solution.routes
+    assert sorted(tour) == list(range(7))
+    assert solution.feasible
+    assert solution.cost == sum(
+        int(matrix[a, b]) for a, b in zip(tour, tour[1:] + tour[:1], strict=True)
+    )
+    save_fresh(tmp_path / "places", "tsp", "pomo")
+    with pytest.raises(
+        UnsupportedError, match="reads coordinates and the instance has only a matrix"
+    ):
+        solve(one, solver=tmp_path / "places", progress=False)

@@ -1,5 +1,6 @@
 """OpenStreetMap files: what is written is read again, and what tags mean, by hand."""
 
+import bz2
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,13 @@ def turns(streets: StreetNetwork) -> set[tuple[tuple[int, int], tuple[int, int]]
     return {(names[a], names[b]) for a, b in streets.restrictions.tolist()}
 
 
+def test_a_compressed_file_is_read(tmp_path: Path) -> None:
+    plain = read(tmp_path, way(1, [1, 2, 3]))
+    path = tmp_path / "map.osm.bz2"
+    path.write_bytes(bz2.compress((tmp_path / "map.osm").read_bytes()))
+    assert named_edges(read_osm(path)) == named_edges(plain) == {(1, 2), (2, 1), (2, 3), (3, 2)}
+
+
 def test_a_way_that_leaves_the_extract_is_cut_there(tmp_path: Path) -> None:
     """Its nodes outside have no place; no street leaps over them."""
     assert named_edges(read(tmp_path, way(1, [1, 2, 77, 4, 5]))) == {(1, 2), (2, 1), (4, 5), (5, 4)}
@@ -148,10 +156,11 @@ def test_a_way_that_leaves_the_extract_is_cut_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("map.txt", "", "suffix '.txt'; accepted: .osm, .osm.pbf"),
+        ("map.txt", "", "is no map; accepted: .osm.pbf, .osm.bz2, .osm"),
         ("gone.osm", None, "does not exist"),
         ("bad.osm", "<osm", "no OpenStreetMap file"),
         ("bad.osm.pbf", "hello", "no OpenStreetMap file"),
+        ("bad.osm.bz2", "hello", "no OpenStreetMap file"),
         ("empty.osm", '<osm version="0.6"></osm>', "no street that is open to cars"),
     ],
 )
