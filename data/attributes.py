@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from nco.data.fleet import Fleet
 from nco.data.instance import Instance, is_customer
 from nco.data.multi_task import Variant
 
@@ -20,6 +21,9 @@ TIME_WINDOWS = "time windows"
 DISTANCE_LIMIT = "a distance limit"
 SEVERAL_DEPOTS = "several depots"
 FLEET_LIMIT = "a limited fleet"
+FLEET = "vehicles with profiles, speeds, costs or shifts of their own"
+ZONES = "zones"
+MIN_MAX = "a min-max objective"
 
 
 def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
@@ -34,6 +38,11 @@ def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
     windows = ((early > 0) | late.isfinite()) & instance.valid
     depots = instance.num_depots
     limited = instance.num_vehicles < is_customer(instance).sum(1)
+    with_fleet = torch.zeros_like(depots, dtype=torch.bool)
+    zones = min_max = with_fleet
+    if instance.fleet is not None:
+        with_fleet, min_max = torch.ones_like(with_fleet), instance.fleet.min_max
+        zones = has_zones(instance, instance.fleet)
     return {
         NO_DEPOT: depots == 0,
         CAPACITY: instance.capacity.isfinite(),
@@ -44,7 +53,16 @@ def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
         DISTANCE_LIMIT: instance.distance_limit.isfinite(),
         SEVERAL_DEPOTS: depots > 1,
         FLEET_LIMIT: limited & (depots > 0),
+        FLEET: with_fleet,
+        ZONES: zones,
+        MIN_MAX: min_max,
     }
+
+
+def has_zones(instance: Instance, fleet: Fleet) -> Bool[Tensor, " batch"]:
+    """Whether some vehicle may not serve some customer."""
+    pair = fleet.valid.unsqueeze(2) & is_customer(instance).unsqueeze(1)
+    return (~fleet.allowed & pair).any((1, 2))
 
 
 VARIANT_ATTRIBUTES = (
@@ -78,7 +96,8 @@ def variant_index(instance: Instance) -> Int[Tensor, " batch"]:
 
 
 def variant_names(instance: Instance) -> list[str]:
-    """The name of each instance's variant: cvrp, ovrp, ..., mdovrpmbltw; tsp without a depot.
+    """The name of each instance's variant: cvrp, ovrp, ..., mdovrpmbltw; tsp without a depot; pvrp
+    or pvrp-zones with a fleet.
 
     Variants are named as if every vehicle had a capacity.
     """
@@ -87,6 +106,8 @@ def variant_names(instance: Instance) -> list[str]:
     def name(i: int) -> str:
         if held[NO_DEPOT][i]:
             return "tsp"
+        if held[FLEET][i]:
+            return "pvrp-zones" if held[ZONES][i] else "pvrp"
         mixed, classical = held[MIXED_BACKHAULS][i], held[BACKHAULS][i]
         return Variant(
             backhaul="mb" if mixed else "b" if classical else "",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nco.data.errors import InputError
+from nco.data.fleet import Fleet, cut_fleet, fleet_with_dtype, pad_fleet
 from nco.data.instance import FIELDS, Instance, distance_matrix, duration_matrix
 
 PER_NODE = ("coords", "linehaul", "backhaul", "service_time", "time_window", "valid")
@@ -17,14 +18,20 @@ PER_ARC = ("distance", "duration")
 """Fields with two axes of nodes."""
 
 
-def pad(instance: Instance, num_nodes: int) -> Instance:
-    """The same instances with padding up to ``num_nodes`` nodes."""
+def pad(instance: Instance, num_nodes: int, num_vehicles: int | None = None) -> Instance:
+    """The same instances with padding up to ``num_nodes`` nodes, and up to ``num_vehicles``
+    vehicles where they have a fleet."""
+    fleet = instance.fleet
+    if fleet is not None:
+        fleet = pad_fleet(
+            fleet, num_vehicles or fleet.num_vehicles, max(num_nodes, instance.num_nodes)
+        )
     extra = num_nodes - instance.num_nodes
     if extra < 0:
         raise InputError(
             f"cannot pad {instance.num_nodes} nodes to {num_nodes}; accepted: at least as many"
         )
-    if extra == 0:
+    if extra == 0 and fleet is None:
         return instance
 
     def grow(name: str, *dims: int) -> Tensor | None:
@@ -38,7 +45,9 @@ def pad(instance: Instance, num_nodes: int) -> Instance:
 
     return replace(
         instance,
-        {name: grow(name, 1) for name in PER_NODE} | {name: grow(name, 1, 2) for name in PER_ARC},
+        {name: grow(name, 1) for name in PER_NODE}
+        | {name: grow(name, 1, 2) for name in PER_ARC}
+        | {"fleet": fleet},
     )
 
 
@@ -57,9 +66,16 @@ def collate(instances: Sequence[Instance]) -> Instance:
     with_duration = any(i.duration is not None for i in instances)
     with_coords = all(i.coords is not None for i in instances)
     with_key = all(i.key is not None for i in instances)
+    fleets = [i.fleet for i in instances if i.fleet is not None]
+    if fleets and len(fleets) < len(instances):
+        raise InputError(
+            f"{len(fleets)} of {len(instances)} instances have a fleet; accepted in one batch: all "
+            "or none"
+        )
+    vehicles = max((fleet.num_vehicles for fleet in fleets), default=None)
     parts = []
     for instance in instances:
-        part = pad(with_dtype(instance, dtype), size)
+        part = pad(with_dtype(instance, dtype), size, vehicles)
         changes: dict[str, Tensor | None] = {
             "coords": part.coords if with_coords else None,
             "key": part.key if with_key else None,
@@ -73,12 +89,12 @@ def collate(instances: Sequence[Instance]) -> Instance:
     return torch.cat(parts) if len(parts) > 1 else parts[0]  # type: ignore[return-value]
 
 
-def replace(instance: Instance, changes: dict[str, Tensor | None]) -> Instance:
+def replace(instance: Instance, changes: Mapping[str, Tensor | Fleet | None]) -> Instance:
     """A copy with some fields changed; the rest is shared."""
     unknown = set(changes) - set(FIELDS)
     if unknown:
         raise InputError(f"unknown fields {sorted(unknown)}; accepted: {', '.join(FIELDS)}")
-    fields: dict[str, Any] = {name: getattr(instance, name) for name in FIELDS} | changes
+    fields: dict[str, Any] = {name: getattr(instance, name) for name in FIELDS} | dict(changes)
     return Instance(**fields, batch_size=instance.batch_size)
 
 
@@ -87,10 +103,11 @@ def with_dtype(instance: Instance, dtype: torch.dtype) -> Instance:
 
     `Instance.to(dtype)` would turn masks and counts into floats as well.
     """
-    fields = {name: getattr(instance, name) for name in FIELDS}
+    fields = {name: getattr(instance, name) for name in FIELDS if name != "fleet"}
+    changes = {n: v.to(dtype) for n, v in fields.items() if v is not None and v.is_floating_point()}
+    fleet = instance.fleet
     return replace(
-        instance,
-        {n: v.to(dtype) for n, v in fields.items() if v is not None and v.is_floating_point()},
+        instance, changes | {"fleet": None if fleet is None else fleet_with_dtype(fleet, dtype)}
     )
 
 
@@ -100,8 +117,12 @@ def unbatch(instance: Instance) -> list[Instance]:
     for i in range(instance.batch_size[0]):
         one = instance[i : i + 1]
         n = int(one.valid.sum())
+        if one.fleet is not None:
+            one = replace(one, {"fleet": _real_vehicles(one.fleet)})
         if n < one.num_nodes:
-            cut: dict[str, Tensor | None] = {}
+            cut: dict[str, Tensor | Fleet | None] = {}
+            if one.fleet is not None:
+                cut["fleet"] = cut_fleet(one.fleet, one.fleet.num_vehicles, n)
             for name in PER_NODE:
                 value = getattr(one, name)
                 cut[name] = None if value is None else value[:, :n]
@@ -111,3 +132,7 @@ def unbatch(instance: Instance) -> list[Instance]:
             one = replace(one, cut)
         singles.append(one)
     return singles
+
+
+def _real_vehicles(fleet: Fleet) -> Fleet:
+    return cut_fleet(fleet, int(fleet.valid.sum()), fleet.profile.shape[2])

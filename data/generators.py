@@ -15,6 +15,7 @@ from torch import Tensor
 from nco.data.city_collection import CityCollection
 from nco.data.distributions import Coordinates, DistributionName, by_name, rand, uniform
 from nco.data.errors import InputError
+from nco.data.fleet_generators import FleetLaw, fleet_instances
 from nco.data.instance import Instance
 from nco.data.multi_task import (
     ROAD_PROBLEMS,
@@ -34,7 +35,11 @@ from nco.data.road_instances import (
 from nco.data.unchecked import unchecked
 from nco.data.x_generator import x_instances
 
-PROBLEMS = ("tsp", "atsp", *(variant.name for variant in VARIANTS), *VARIANT_SETS)
+FLEET_PROBLEMS = ("pvrp", "pvrp-zones")
+"""Profiled VRPs: with preferences, with zones."""
+PROBLEMS = (
+    "tsp", "atsp", *(variant.name for variant in VARIANTS), *VARIANT_SETS, *FLEET_PROBLEMS,
+)  # fmt: skip
 """The problems that `generate` knows without city maps; on them there are those of
 `ROAD_PROBLEMS`."""
 InstanceDistribution = DistributionName | Literal["x"]
@@ -61,20 +66,22 @@ _CAPACITY = {
 def generate(
     problem: str,
     *,
-    num_customers: int,
+    num_customers: int | tuple[int, int],
     batch: int,
     generator: torch.Generator,
     distribution: str = "uniform",
     capacity: int | None = None,
     variants: Sequence[str] | None = None,
     cities: CityCollection | None = None,
+    fleet: FleetLaw | None = None,
 ) -> Instance:
     """Random instances of a problem, by name; `Instance` in float32.
 
     Args:
         problem: one of `PROBLEMS`, or with cities one of `ROAD_PROBLEMS`. Those of a mixed set
             draw a variant each.
-        num_customers: nodes besides depots; for a TSP all nodes.
+        num_customers: nodes besides depots; for a TSP all nodes. For `FLEET_PROBLEMS` also a range,
+            from which each instance of the batch draws its own number.
         batch: how many instances.
         distribution: one of `InstanceDistribution`, of the coordinates (an ATSP has none); "x" is
             for the CVRP and draws demands and capacity as well. With cities, one of
@@ -83,6 +90,7 @@ def generate(
             `multi_task_capacity` for the other variants and in mixed sets.
         variants: of a mixed set, draw only these, called as in the plain set.
         cities: the maps that nodes and matrices come from.
+        fleet: what the fleets of `FLEET_PROBLEMS` are drawn from.
 
     Raises:
         InputError: an unknown name, a size out of range, or an option that the problem or the
@@ -91,7 +99,20 @@ def generate(
     if batch < 1:
         raise InputError(f"batch is {batch}; accepted: at least 1")
     on_roads = cities is not None
-    refuse_misfits(problem, num_customers, distribution, capacity, variants, on_roads=on_roads)
+    least, most = num_customers if isinstance(num_customers, tuple) else (num_customers,) * 2
+    refuse_misfits(problem, least, distribution, capacity, variants, on_roads=on_roads, fleet=fleet)
+    if problem in FLEET_PROBLEMS:
+        if most < least:
+            raise InputError(f"num_customers is {num_customers}; accepted: [smallest, largest]")
+        return fleet_instances(
+            batch, (least, most), generator, fleet, by_name(distribution),
+            zones=problem == "pvrp-zones",
+        )  # fmt: skip
+    if isinstance(num_customers, tuple):
+        raise InputError(
+            f"num_customers is {num_customers} for {problem}; accepted: one number; a range is "
+            f"only for {', '.join(FLEET_PROBLEMS)}"
+        )
     if cities is not None:
         return _on_roads(
             problem, num_customers, batch, generator, distribution, capacity, variants, cities
@@ -155,22 +176,30 @@ def refuse_misfits(
     variants: Sequence[str] | None,
     *,
     on_roads: bool = False,
+    fleet: FleetLaw | None = None,
 ) -> None:
     """Raise `InputError` where `generate` does not know the problem, or an option is not the
     problem's; the message begins with the option's name. With city maps, ``on_roads``."""
     if problem in ROAD_PROBLEMS and problem not in PROBLEMS and not on_roads:
         raise InputError(f"cities are missing; accepted for {problem}: a folder of city maps")
     if on_roads and problem not in ROAD_PROBLEMS and problem in PROBLEMS:
-        road = next((road for road, plain in ROAD_PROBLEMS.items() if plain == problem))
-        raise InputError(f"cities are given for {problem}; accepted for: {road}, on their streets")
+        roads = [road for road, plain in ROAD_PROBLEMS.items() if plain == problem]
+        told = f"{roads[0]}, on their streets" if roads else ", ".join(ROAD_PROBLEMS)
+        raise InputError(f"cities are given for {problem}; accepted for: {told}")
     if problem not in PROBLEMS and problem not in ROAD_PROBLEMS:
         known = (*PROBLEMS, *ROAD_PROBLEMS)
         raise InputError(f"problem is {problem!r}; {accepted_names(problem, known)}")
+    if fleet is not None and problem not in FLEET_PROBLEMS:
+        raise InputError(f"fleet is given for {problem}; accepted for: {', '.join(FLEET_PROBLEMS)}")
     vehicles = problem not in ("tsp", "atsp")
     least = 1 if vehicles else 2
     if num_customers < least:
         raise InputError(
             f"num_customers is {num_customers}; accepted for {problem}: at least {least}"
+        )
+    if capacity is not None and problem in FLEET_PROBLEMS:
+        raise InputError(
+            f"capacity is {capacity} for {problem}; accepted: none, fleets have their own range"
         )
     if capacity is not None and (not vehicles or distribution == "x"):
         raise InputError(

@@ -15,6 +15,8 @@ from tensordict import TensorClass
 from torch import Tensor
 
 from nco.data.errors import InputError
+from nco.data.fleet import Fleet, fleet_with_dtype, validate_fleet
+from nco.data.refusal import refuse
 
 UNLIMITED = 2**31 - 1
 """The neutral fleet size: more vehicles than any instance has customers."""
@@ -44,7 +46,8 @@ class Instance(TensorClass):
 
     Units: lengths are in the unit of the coordinates (or of ``distance``), times in the unit of
     ``duration`` (equal to lengths where no duration is given: speed 1), loads in the unit of
-    ``capacity``. All floating-point fields share one dtype. A TSP has ``num_depots`` 0.
+    ``capacity``. With a ``fleet``, capacities and numbers of vehicles are the fleet's. All
+    floating-point fields share one dtype. A TSP has ``num_depots`` 0.
     Fields are immutable by convention.
     """
 
@@ -64,6 +67,7 @@ class Instance(TensorClass):
     distance: Tensor | None = None  # [B, N, N], row to column; the truth where it is given
     duration: Tensor | None = None  # [B, N, N]; equal to the distances where it is not given
     key: Tensor | None = None  # [B] int64; names the noise of an instance, see `nco.data.noise`
+    fleet: Fleet | None = None  # vehicles that differ, and their objective (a profiled VRP)
 
     def __post_init__(self) -> None:
         b, n = self.batch_size, self.valid.shape[-1]
@@ -86,6 +90,11 @@ class Instance(TensorClass):
                 )
         if self.coords is None and self.distance is None:
             raise InputError("an instance needs coords or a distance matrix; neither is given")
+        if self.fleet is not None and self.fleet.profile.shape[::2] != (*b, n):
+            raise InputError(
+                f"the fleet is for batch {tuple(self.fleet.batch_size)} and "
+                f"{self.fleet.profile.shape[-1]} nodes; accepted is batch {tuple(b)} and {n} nodes"
+            )
 
     @property
     def num_nodes(self) -> int:
@@ -140,6 +149,7 @@ class Instance(TensorClass):
         num_vehicles: Any = None,
         rounding: Rounding = Rounding.NONE,
         key: Any = None,
+        fleet: Fleet | None = None,
     ) -> Instance:
         """Build and validate a vehicle routing instance; what is not given is neutral.
 
@@ -165,6 +175,7 @@ class Instance(TensorClass):
             num_vehicles=num_vehicles,
             rounding=rounding,
             key=key,
+            fleet=fleet,
         )
 
 
@@ -216,6 +227,7 @@ def _build(
     open_route: Any = False,
     num_vehicles: Any = None,
     key: Any = None,
+    fleet: Fleet | None = None,
 ) -> Instance:
     if coords is None and distance is None:
         raise InputError("an instance needs coords or a distance matrix; neither is given")
@@ -268,22 +280,11 @@ def _build(
         valid=torch.ones(b, n, dtype=torch.bool, device=lead.device),
         rounding=count(int(rounding), "rounding"),
         key=None if key is None else count(key, "key"),
+        fleet=fleet if fleet is None else fleet_with_dtype(fleet, dtype),
         batch_size=[b],
     )
     validate(instance)
     return instance
-
-
-def _refuse(name: str, bad: Tensor, values: Tensor, accepted: str) -> None:
-    """Raise for the first True of ``bad`` [B, ...], naming the place and the value."""
-    if not bool(bad.any()):
-        return
-    place = [int(i) for i in bad.nonzero()[0]]
-    value = values[tuple(place)].tolist()
-    where = f"instance {place[0]}" + (f", node {place[1]}" if len(place) > 1 else "")
-    if len(place) > 2:
-        where += f", entry {place[2]}"
-    raise InputError(f"{name} of {where} is {value}; accepted: {accepted}")
 
 
 def validate(instance: Instance) -> None:
@@ -297,42 +298,63 @@ def validate(instance: Instance) -> None:
     pair = real.unsqueeze(2) & real.unsqueeze(1)
     if instance.coords is not None:
         coords = instance.coords
-        _refuse("coords", ~coords.isfinite() & real.unsqueeze(-1), coords, "finite numbers")
+        refuse("coords", ~coords.isfinite() & real.unsqueeze(-1), coords, "finite numbers")
     for name, matrix in (("distance", instance.distance), ("duration", instance.duration)):
         if matrix is None:
             continue
         bad = (~matrix.isfinite() | (matrix < 0)) & pair
-        _refuse(name, bad, matrix, "finite numbers of at least 0")
+        refuse(name, bad, matrix, "finite numbers of at least 0")
         diagonal = matrix.diagonal(dim1=1, dim2=2)
-        _refuse(f"{name} to itself", (diagonal != 0) & real, diagonal, "0")
+        refuse(f"{name} to itself", (diagonal != 0) & real, diagonal, "0")
     for name in ("linehaul", "backhaul", "service_time"):
         value = getattr(instance, name)
         bad = (~value.isfinite() | (value < 0)) & real
         shown = "demand" if name == "linehaul" else name
-        _refuse(shown, bad, value, "finite numbers of at least 0")
+        refuse(shown, bad, value, "finite numbers of at least 0")
     for name in ("capacity", "distance_limit"):
         value = getattr(instance, name)
-        _refuse(name, ~(value > 0), value, "a number above 0")
+        refuse(name, ~(value > 0), value, "a number above 0")
     for name in ("linehaul", "backhaul"):
         value = getattr(instance, name)
         shown = "demand" if name == "linehaul" else name
         at_depot = is_depot(instance) & (value != 0)
-        _refuse(f"{shown} (a depot's)", at_depot, value, "0")
+        refuse(f"{shown} (a depot's)", at_depot, value, "0")
         above = value > instance.capacity.unsqueeze(1)
         limit = instance.capacity[above.any(1)]
         told = f"at most the capacity, {limit[0].item():g}" if len(limit) else ""
-        _refuse(shown, above, value, told)
+        refuse(shown, above, value, told)
     window = instance.time_window
     early, late = window.unbind(-1)
     bad = early.isnan() | late.isnan() | (early < 0) | early.isinf() | (late < early)
-    _refuse("time_window", bad & real, window, "0 <= early <= late, early finite")
-    _refuse("num_vehicles", instance.num_vehicles < 1, instance.num_vehicles, "at least 1")
+    refuse("time_window", bad & real, window, "0 <= early <= late, early finite")
+    refuse("num_vehicles", instance.num_vehicles < 1, instance.num_vehicles, "at least 1")
     nodes = real.sum(1)
-    _refuse("num_depots", (instance.num_depots < 0) | (instance.num_depots >= nodes),
+    refuse("num_depots", (instance.num_depots < 0) | (instance.num_depots >= nodes),
             instance.num_depots, "0 (a TSP) up to one less than the nodes")  # fmt: skip
     known = instance.rounding.new_tensor([r.value for r in Rounding])
-    _refuse("rounding", ~torch.isin(instance.rounding, known), instance.rounding,
+    refuse("rounding", ~torch.isin(instance.rounding, known), instance.rounding,
             ", ".join(f"{r.value} ({r.name})" for r in Rounding))  # fmt: skip
+    if instance.fleet is not None:
+        _validate_with_fleet(instance, instance.fleet)
+
+
+def _validate_with_fleet(instance: Instance, fleet: Fleet) -> None:
+    """A fleet says itself what its vehicles can, and is for deliveries within its shifts only."""
+    window = (instance.time_window[..., 0] > 0) | instance.time_window[..., 1].isfinite()
+    kinds = (
+        ("capacity", instance.capacity.isfinite(), instance.capacity, "inf: the fleet has its own"),
+        ("distance_limit", instance.distance_limit.isfinite(), instance.distance_limit,
+         "inf: the fleet has shifts"),
+        ("num_vehicles", instance.num_vehicles != UNLIMITED, instance.num_vehicles,
+         "none: the fleet says how many"),
+        ("open_route", instance.open_route, instance.open_route, "false with a fleet"),
+        ("backhaul", (instance.backhaul > 0) & instance.valid, instance.backhaul, "0 with a fleet"),
+        ("time_window", window & instance.valid, instance.time_window, "[0, inf] with a fleet"),
+        ("num_depots", instance.num_depots < 1, instance.num_depots, "at least 1 with a fleet"),
+    )  # fmt: skip
+    for name, bad, value, accepted in kinds:
+        refuse(name, bad, value, accepted)
+    validate_fleet(fleet, instance.num_depots, instance.linehaul, is_customer(instance))
 
 
 def is_depot(instance: Instance) -> Bool[Tensor, "batch node"]:
@@ -391,5 +413,5 @@ def duration_matrix(instance: Instance) -> Float[Tensor, "batch from to"]:
 
 FIELDS = ("coords", "distance", "duration", "linehaul", "backhaul", "mixed_backhaul", "capacity",
           "time_window", "service_time", "distance_limit", "open_route", "num_depots",
-          "num_vehicles", "valid", "rounding", "key")  # fmt: skip
+          "num_vehicles", "valid", "rounding", "key", "fleet")  # fmt: skip
 """The names of the fields of an `Instance`."""

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from nco.data.batching import collate, unbatch
 from nco.data.errors import InputError
+from nco.data.fleet import PER_PAIR, Fleet, make_fleet
 from nco.data.instance import FIELDS, UNLIMITED, Instance, Rounding
 from nco.data.solution import Solution
 from nco.data.solution_files import StoredSolution
@@ -34,7 +35,7 @@ def _infinite(value: Any) -> Any:
     return math.inf if value == "inf" else value
 
 
-def _fleet(value: Any) -> Any:
+def _unlimited(value: Any) -> Any:
     return UNLIMITED if value == "inf" else value
 
 
@@ -49,6 +50,23 @@ class _Strict(BaseModel):
 
 
 _Model = TypeVar("_Model", bound=_Strict)
+
+
+class FleetModel(_Strict):
+    """The vehicles of one instance. Names, shapes and defaults are those of `make_fleet`; profiles
+    and zones have a row for each vehicle and a column for each node."""
+
+    capacity: Annotated[list[Bound], Field(min_length=1)]
+    speed: list[Number] | None = None
+    fixed_cost: list[Number] | None = None
+    distance_cost: list[Number] | None = None
+    depot: list[Node] | None = None
+    shift: list[Bound] | None = None
+    profile: list[list[Number]] | None = None
+    allowed: list[list[StrictBool]] | None = None
+    time_weight: Number | None = None
+    preference_weight: Number | None = None
+    min_max: StrictBool | None = None
 
 
 class InstanceModel(_Strict):
@@ -68,8 +86,9 @@ class InstanceModel(_Strict):
     service_time: list[Number] | None = None
     distance_limit: Bound = math.inf
     open_route: StrictBool = False
-    num_vehicles: Annotated[Node, BeforeValidator(_fleet)] = UNLIMITED
+    num_vehicles: Annotated[Node, BeforeValidator(_unlimited)] = UNLIMITED
     key: Node | None = None
+    fleet: FleetModel | None = None
 
 
 class SolutionModel(_Strict):
@@ -77,6 +96,7 @@ class SolutionModel(_Strict):
 
     routes: list[list[Node]]
     depots: list[Node] | None = None
+    vehicles: list[Node] | None = None
     cost: Bound | None = None
     feasible: StrictBool | None = None
     violations: list[str] | None = None
@@ -166,12 +186,19 @@ def instance_to_dict(one: Instance) -> dict[str, Any]:
     data: dict[str, Any] = {"dtype": str(one.dtype).removeprefix("torch.")}
     for name in FIELDS:
         value = getattr(one, name)
-        if name != "valid" and value is not None:
+        if isinstance(value, Fleet):
+            data[name] = _fleet_to_dict(value)
+        elif name != "valid" and value is not None:
             data[name] = _plain(value[0].tolist())
     data["rounding"] = Rounding(data["rounding"]).name
     if data["num_vehicles"] == UNLIMITED:
         data["num_vehicles"] = "inf"
     return data
+
+
+def _fleet_to_dict(fleet: Fleet) -> dict[str, Any]:
+    """The JSON form of the fleet of one instance without padding; see `FleetModel`."""
+    return {name: _plain(getattr(fleet, name)[0].tolist()) for name in FleetModel.model_fields}
 
 
 def solution_to_dict(solution: Solution) -> dict[str, Any]:
@@ -232,13 +259,30 @@ def _instance(model: InstanceModel, where: str) -> Instance:
     fields = {name: getattr(model, name) for name in FIELDS if name not in ("valid", "linehaul")}
     fields["rounding"] = Rounding[model.rounding]
     fields["demand"] = model.linehaul
+    dtype = getattr(torch, model.dtype)
     try:
         for name in ("coords", "distance", "duration"):
             if fields[name] is not None:
-                fields[name] = _matrix(name, fields[name], getattr(torch, model.dtype))
+                fields[name] = _matrix(name, fields[name], dtype)
+        if model.fleet is not None:
+            fields["fleet"] = _fleet_of(model.fleet, _num_nodes(model), dtype)
         return Instance.vrp(**fields)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _num_nodes(model: InstanceModel) -> int:
+    return len(model.coords or model.distance or ())
+
+
+def _fleet_of(model: FleetModel, num_nodes: int, dtype: torch.dtype) -> Fleet:
+    given = {name: getattr(model, name) for name in FleetModel.model_fields}
+    fields = {name: value for name, value in given.items() if value is not None}
+    for name in PER_PAIR:
+        if name in fields:
+            kind = torch.bool if name == "allowed" else dtype
+            fields[name] = _matrix(f"fleet.{name}", fields[name], kind)
+    return make_fleet(num_nodes=num_nodes, dtype=dtype, **fields)
 
 
 def _matrix(name: str, rows: list[Any], dtype: torch.dtype) -> Tensor:

@@ -25,6 +25,8 @@ class StoredSolution:
     """Nodes as `Solution` numbers them."""
     depots: list[int] | None = None
     """The depot of each route; None where the file does not tell."""
+    vehicles: list[int] | None = None
+    """The vehicle of each route; None where the file does not tell."""
     cost: float | None = None
     """As the file claims, in the units of whoever wrote it; None where it does not tell."""
     feasible: bool | None = None

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nco.data.fleet import Fleet
 from nco.data.instance import UNLIMITED, Instance, Rounding
 
 
@@ -18,6 +19,7 @@ def unchecked(
     demand: Float[Tensor, "batch node"] | None = None,
     capacity: Float[Tensor, " batch"] | None = None,
     rounding: Rounding = Rounding.NONE,
+    fleet: Fleet | None = None,
 ) -> Instance:
     """An `Instance` without validation, so without waiting for the device; else neutral.
 
@@ -48,5 +50,6 @@ def unchecked(
         num_vehicles=flat(UNLIMITED, dtype=torch.int64),
         valid=flat(True, n, dtype=torch.bool),
         rounding=flat(int(rounding), dtype=torch.int64),
+        fleet=fleet,
         batch_size=[b],
     )

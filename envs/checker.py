@@ -17,8 +17,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from nco.data.errors import InputError
+from nco.data.fleet import Fleet
 from nco.data.instance import Instance, Rounding
 from nco.data.solution import Solution
+from nco.envs.fleet_checker import FleetJudge, require_vehicles
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def check_routes(
     routes: list[list[int]],
     depots: list[int] | None = None,
     tolerance: float = 1e-6,
+    *,
+    vehicles: list[int] | None = None,
 ) -> Report:
     """Cost and every violation of the routes of one instance (B = 1).
 
@@ -83,24 +87,34 @@ def check_routes(
     - a route's length is at most ``distance_limit``;
     - a route ends at the depot it began at. An open route has no way back at all: no cost, no
       length, no time;
-    - a TSP (``num_depots`` 0) has exactly one route, with all nodes, and it is closed.
+    - a TSP (``num_depots`` 0) has exactly one route, with all nodes, and it is closed;
+    - with a fleet, cost and rules are those that `nco.data.fleet` states: each route is a trip of
+      its vehicle, from the vehicle's depot.
 
     Args:
         routes: customers in order of service, without depots. Empty routes are ignored.
         depots: where each route starts; by default depot 0. Not looked at for a TSP.
         tolerance: relative. A quantity breaks its limit when it is above it by more than
             ``tolerance * max(quantity, limit)``.
+        vehicles: with a fleet, the vehicle of each route, which says its depot as well; else not
+            looked at.
 
     Raises:
-        InputError: there is more than one instance, not one depot for each route, or a TSP carries
-            attributes (demand, windows, ...) that mean nothing without a depot.
+        InputError: there is more than one instance, not one depot for each route, with a fleet not
+            one vehicle for each, or a TSP carries attributes (demand, windows, ...) that mean
+            nothing without a depot.
     """
-    return _Judge(instance, tolerance).report(routes, depots)
+    judge = _Judge(instance, tolerance)
+    if instance.fleet is not None:
+        return judge.fleet_report(instance.fleet, routes, require_vehicles(routes, vehicles))
+    return judge.report(routes, depots)
 
 
 def check(instance: Instance, solution: Solution, tolerance: float = 1e-6) -> Report:
     """`check_routes` of a solution's routes; its own cost and violations are not read."""
-    return check_routes(instance, solution.routes, solution.depots, tolerance)
+    return check_routes(
+        instance, solution.routes, solution.depots, tolerance, vehicles=solution.vehicles
+    )
 
 
 def evaluate(
@@ -111,6 +125,7 @@ def evaluate(
     seconds: float,
     depots: list[int] | None = None,
     trace: Sequence[tuple[float, float]] = (),
+    vehicles: list[int] | None = None,
 ) -> Solution:
     """A `Solution` with cost, feasibility and violations by `check_routes`; empty routes go.
 
@@ -118,12 +133,16 @@ def evaluate(
         solver: its name, as it stands in tables.
         seconds: wall time that it took.
         trace: (seconds, cost) of each improvement.
+        vehicles: of the routes, with a fleet; then the depots are theirs.
 
     Raises:
         InputError: as `check_routes`.
     """
-    report = check_routes(instance, routes, depots)
-    if depots is None or int(instance.num_depots[0]) == 0:
+    report = check_routes(instance, routes, depots, vehicles=vehicles)
+    if instance.fleet is not None:
+        vehicles = require_vehicles(routes, vehicles)
+        depots = _Judge(instance, 0.0).fleet_judge(instance.fleet).depots(vehicles)
+    elif depots is None or int(instance.num_depots[0]) == 0:
         depots = [_default_depot(instance)] * len(routes)
     kept = [i for i, route in enumerate(routes) if route]
     return Solution(
@@ -136,6 +155,7 @@ def evaluate(
         seconds=seconds,
         solver=solver,
         trace=list(trace),
+        vehicles=[vehicles[i] for i in kept] if vehicles and instance.fleet is not None else [],
     )
 
 
@@ -246,6 +266,22 @@ class _Judge:
                 cost += self._route(number, route, depot)
         return Report(cost, not self.violations, self.violations)
 
+    def fleet_judge(self, fleet: Fleet) -> FleetJudge:
+        return FleetJudge(
+            fleet, self.linehaul, self.service, self.distance, self.duration, self._exceeds
+        )
+
+    def fleet_report(self, fleet: Fleet, routes: list[list[int]], vehicles: list[int]) -> Report:
+        self._visits(routes)
+        named = enumerate(routes, start=1)
+        known = [self._names(f"route {number}", route) for number, route in named]
+        if not all(known):
+            return Report(math.inf, False, self.violations)
+        judge = self.fleet_judge(fleet)
+        cost = judge.cost(routes, vehicles)
+        violations = self.violations + judge.violations
+        return Report(cost, not violations, violations)
+
     def distance(self, i: int, j: int) -> float:
         if self.distance_matrix is not None:
             return float(self.distance_matrix[i, j])
@@ -306,17 +342,7 @@ class _Judge:
     def _route(self, number: int, route: list[int], depot: int) -> float:
         """The length of one route; its violations are noted. inf if it names an unknown node."""
         name = f"route {number}"
-        for node in route:
-            if not 0 <= node < len(self.valid):
-                self.violations.append(
-                    f"{name} visits node {node}, which does not exist; "
-                    f"nodes are 0 to {sum(self.valid) - 1}"
-                )
-            elif not self.valid[node]:
-                self.violations.append(f"{name} visits node {node}, which is padding")
-            elif node < self.num_depots:
-                self.violations.append(f"{name} visits depot {node} as a customer")
-        known = all(self._exists(node) for node in route)
+        known = self._names(name, route)
         if self.num_depots == 0:
             return self._length([*route, route[0]]) if known else math.inf
         if not 0 <= depot < self.num_depots:
@@ -337,6 +363,20 @@ class _Judge:
         self._load(name, route)
         self._time(name, depot, route)
         return length
+
+    def _names(self, name: str, route: list[int]) -> bool:
+        """Whether all nodes of a route exist; those that do not, and depots, are noted."""
+        for node in route:
+            if not 0 <= node < len(self.valid):
+                self.violations.append(
+                    f"{name} visits node {node}, which does not exist; "
+                    f"nodes are 0 to {sum(self.valid) - 1}"
+                )
+            elif not self.valid[node]:
+                self.violations.append(f"{name} visits node {node}, which is padding")
+            elif node < self.num_depots:
+                self.violations.append(f"{name} visits depot {node} as a customer")
+        return all(self._exists(node) for node in route)
 
     def _length(self, stops: list[int]) -> float:
         return sum(self.distance(i, j) for i, j in itertools.pairwise(stops))

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from nco.data.errors import InputError
@@ -18,8 +18,9 @@ from nco.data.instance import Instance, distance_matrix, round_lengths
 
 COORDINATES = ("x", "y")
 """The first columns of every environment's node features."""
-Values = tuple[Float[Tensor, "batch trajectory ..."], ...]
-"""The running values of one resource: [B, S], or [B, S, 1] and [B, S, N] within a move."""
+Values = tuple[Shaped[Tensor, "batch trajectory ..."], ...]
+"""The running values of one resource: [B, S], or [B, S, 1] and [B, S, N] within a move; those of a
+fleet are [B, S, M] for M vehicles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,16 @@ class State:
             first=self.first.gather(1, index),
             unvisited=self.unvisited.gather(1, nodes),
             visits=self.visits.gather(1, index),
-            used=tuple(tuple(v.gather(1, index) for v in values) for values in self.used),
+            used=tuple(tuple(_picked(v, index) for v in values) for values in self.used),
             steps=self.steps,
         )
+
+
+def _picked(values: Tensor, index: Int[Tensor, "batch chosen"]) -> Tensor:
+    """Some trajectories, with all that lies behind their axis."""
+    rest = values.shape[2:]
+    index = index.view(*index.shape, *(1 for _ in rest))
+    return values.gather(1, index.expand(*index.shape[:2], *rest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nco.data.multi_task import ROAD_PROBLEMS, VARIANT_SETS, VARIANTS, Variant
 from nco.envs.environment import Environment
+from nco.envs.fleet import FleetVRP
 from nco.envs.loads import BackhaulLoad, Load, Precedence
 from nco.envs.resources import Resource
 from nco.envs.travel import Distance, Time
@@ -37,6 +38,8 @@ tsp = TSP()
 vrp_variants = {variant.name: compose([variant]) for variant in VARIANTS}
 """All 48 by name: cvrp, ovrp, vrpb, ... mdovrpmbltw."""
 cvrp = vrp_variants["cvrp"]
+pvrp = FleetVRP()
+"""Profiled VRPs; zones are a matter of the instances."""
 multi_task = compose(VARIANTS)
 """All variants, also mixed in one batch."""
 _plain: Mapping[str, Environment] = {
@@ -48,5 +51,7 @@ _plain: Mapping[str, Environment] = {
 environments: Mapping[str, Environment] = {
     **_plain,
     **{road: _plain[plain] for road, plain in ROAD_PROBLEMS.items()},
+    "pvrp": pvrp,
+    "pvrp-zones": pvrp,
 }
 """By the problem's name; matrices, symmetric or not, change no rule."""

@@ -12,6 +12,7 @@ from nco.baselines.solver import Budget, Solver, require_seed
 from nco.data.city_collection import CityCollection
 from nco.data.city_map import Part
 from nco.data.errors import InputError
+from nco.data.fleet_generators import FleetLaw
 from nco.data.generators import generate as generate_with
 from nco.data.instance import Instance
 from nco.data.solution import Solution
@@ -19,7 +20,7 @@ from nco.data.solution import Solution
 
 def generate(
     problem: str,
-    num_customers: int,
+    num_customers: int | tuple[int, int],
     batch: int = 1,
     seed: int = 0,
     distribution: str = "uniform",
@@ -27,14 +28,16 @@ def generate(
     variants: Sequence[str] | None = None,
     cities: str | Path | None = None,
     part: Part | None = "test",
+    fleet: FleetLaw | None = None,
 ) -> Instance:
     """A batch of fresh instances; the same arguments give the same instances.
 
     Args:
         problem: its name in the literature, in lower case: ``tsp``, ``cvrp``, ``mdovrpbltw``, ...,
             or a mixed set of variants, ``mtvrp-16``, ``mtvrp-24``, ``mtvrp-48``. On city maps
-            ``atsp``, ``acvrp``, ``acvrptw``, ..., ``amtvrp-48``.
-        num_customers: without depots; for a TSP, all nodes.
+            ``atsp``, ``acvrp``, ``acvrptw``, ..., ``amtvrp-48``. With vehicles that differ
+            ``pvrp`` and ``pvrp-zones``.
+        num_customers: without depots; for a TSP, all nodes. For the last two also a range.
         batch: how many instances.
         seed: of the generator.
         distribution: of the customers' places, see `nco.data.generators.generate`.
@@ -42,6 +45,7 @@ def generate(
         variants: of a mixed set, draw only these.
         cities: the folder of a city map, or of a collection.
         part: of a collection, the cities to draw from; None for all.
+        fleet: what vehicles are drawn from, for ``pvrp`` and ``pvrp-zones``.
 
     Raises:
         InputError: a name is unknown, a number out of range, or an option not the problem's; the
@@ -56,6 +60,7 @@ def generate(
         capacity=capacity,
         variants=variants,
         cities=None if cities is None else CityCollection.load(Path(cities), part),
+        fleet=fleet,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from nco.data.batching import replace
+from nco.data.fleet import FLEET_FIELDS, Fleet, replace_fleet
 from nco.data.instance import FIELDS, Instance
 
 Value = TypeVar("Value")
@@ -22,6 +23,8 @@ def _parts(value: object) -> dict[Any, Any] | None:
     """What a value is made of, by name; None for a tensor or a plain setting."""
     if isinstance(value, Instance):
         return {name: getattr(value, name) for name in FIELDS}
+    if isinstance(value, Fleet):
+        return {name: getattr(value, name) for name in FLEET_FIELDS}
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, tuple):
@@ -61,6 +64,8 @@ def mapped(value: Value, function: Callable[[Tensor], Tensor]) -> Value:
     changed = {name: mapped(part, function) for name, part in parts.items()}
     if isinstance(value, Instance):
         made = replace(value, changed)
+    elif isinstance(value, Fleet):
+        made = replace_fleet(value, changed)
     elif isinstance(value, Mapping):
         made = changed
     elif isinstance(value, tuple):

@@ -29,9 +29,13 @@ class Decisions:
     first: Int[Tensor, "step batch trajectory"]
     features: Float[Tensor, "step batch trajectory feature"]
     mask: Bool[Tensor, "step batch trajectory node"]
-    action: Int[Tensor, "step batch trajectory"]
+    action: Int[Tensor, "step batch trajectory *vehicle"]
     unstarted: bool
     """The first of the states came before any node was chosen."""
+    allowed: Bool[Tensor, "step batch trajectory vehicle place"] | None = None
+    """Of joint decisions (`nco.envs.fleet_parallel.Joint`): what each vehicle could choose from in
+    its turn, in the order of the actions. None where one choice is made at a time, from the
+    mask."""
 
 
 class Step(NamedTuple):

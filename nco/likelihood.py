@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation, mask_bias
 from nco.episode import Decisions, usage_of
+from nco.joint_episode import joint_log_likelihood
 from nco.kernels import Kernel, scoring_clip
 from nco.models.policy import Encoding, Policy, Usage
 from nco.rollout import Trajectory, replay
@@ -90,12 +91,16 @@ def _score(
         mask=_stacked(decisions.mask, chunk),
         started=not (decisions.unstarted and chunk.begin == 0),
     )
-    action = _stacked(decisions.action, chunk).unsqueeze(2)
+    action = _stacked(decisions.action, chunk)
     with torch.autocast(action.device.type, enabled=False):
         scores = policy.scores(encoding, observation)
-        masked = scores.logits + mask_bias(observation.mask, scores.logits.dtype)
-        # log_softmax and a look-up: torch's logsumexp is ten times slower on a CPU
-        chosen = masked.log_softmax(2).gather(2, action)
+        if decisions.allowed is not None:
+            allowed = _stacked(decisions.allowed, chunk)
+            chosen = joint_log_likelihood(scores.logits, action, allowed)
+        else:
+            masked = scores.logits + mask_bias(observation.mask, scores.logits.dtype)
+            # log_softmax and a look-up: torch's logsumexp is ten times slower on a CPU
+            chosen = masked.log_softmax(2).gather(2, action.unsqueeze(2))
         usage = usage_of(scores, observation.mask)
     return chosen.view(chunk.last - chunk.first, chunk.end - chunk.begin, -1).sum(1), usage
 

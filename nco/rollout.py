@@ -14,8 +14,10 @@ from nco.captured_rollout import CapturedRollouts, captured_rollout
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation
+from nco.envs.fleet_parallel import ParallelFleetVRP
 from nco.episode import Actor, Chooser, Decisions, decided, plain_episode, summed
 from nco.fused_rollout import fused_actions
+from nco.joint_episode import joint_episode, joint_replay
 from nco.kernel_scope import pointer_clip
 from nco.kernels import Kernel, rollout_kernel
 from nco.models.policy import Encoding, Policy, Usage
@@ -190,7 +192,16 @@ def _rollout(
         chooser = pointer_chooser(policy, encoding, strategy) if kernel == "cpu" else None
         actor = Actor(env, policy, strategy, record, chooser)
         least, most = env.min_steps(instance), env.max_steps(instance)
-        if isinstance(kernel, CapturedRollouts):
+        if isinstance(env, ParallelFleetVRP):
+            if isinstance(kernel, CapturedRollouts):
+                raise InputError(
+                    "kernel is captured, but decisions are joint; accepted: auto, plain"
+                )
+            most = env.max_joint_steps(instance)
+            episode = joint_episode(
+                env, policy, strategy, encoding, state, generator, most, record=record
+            )
+        elif isinstance(kernel, CapturedRollouts):
             episode = captured_rollout(actor, encoding, state, generator, least, most, kernel)
         else:
             episode = plain_episode(actor, encoding, state, generator, least, most)
@@ -230,13 +241,15 @@ def _joined(parts: list[Trajectory]) -> Trajectory:
 
 
 def _joined_decisions(parts: list[Decisions]) -> Decisions:
-    """Shorter ones repeat their last decision: only one node was left to choose, so it has
-    probability 1 and no gradient."""
+    """Shorter ones repeat their last decision with nothing else to choose: it has probability 1
+    and no gradient."""
     steps = max(p.action.shape[0] for p in parts)
+    parts = [_decisions_lengthened(p, steps) for p in parts]
+
+    allowed = [p.allowed for p in parts if p.allowed is not None]
 
     def joined(values: list[Tensor]) -> Tensor:
-        grown = [torch.cat([v, v[-1:].expand(steps - v.shape[0], *v.shape[1:])]) for v in values]
-        return torch.cat(grown, 1)
+        return torch.cat(values, 1)
 
     return Decisions(
         current=joined([p.current for p in parts]),
@@ -245,6 +258,34 @@ def _joined_decisions(parts: list[Decisions]) -> Decisions:
         mask=joined([p.mask for p in parts]),
         action=joined([p.action for p in parts]),
         unstarted=parts[0].unstarted,
+        allowed=joined(allowed) if allowed else None,
+    )
+
+
+def _decisions_lengthened(part: Decisions, steps: int) -> Decisions:
+    extra = steps - part.action.shape[0]
+    if not extra:
+        return part
+
+    def grown(values: Tensor, end: Tensor | None = None) -> Tensor:
+        end = values[-1:] if end is None else end
+        return torch.cat([values, end.expand(extra, *values.shape[1:])])
+
+    last, mask, allowed = part.action[-1:], part.mask[-1:], part.allowed
+    if allowed is None:
+        mask = torch.zeros_like(mask).scatter(3, last.unsqueeze(3), True)
+    else:
+        nodes = last % allowed.shape[4]
+        end = torch.zeros_like(allowed[-1:]).scatter(4, nodes.unsqueeze(4), True)
+        allowed = grown(allowed, end)
+    return Decisions(
+        current=grown(part.current),
+        first=grown(part.first),
+        features=grown(part.features),
+        mask=grown(part.mask, mask),
+        action=grown(part.action),
+        unstarted=part.unstarted,
+        allowed=allowed,
     )
 
 
@@ -259,6 +300,10 @@ def replay(
         state = env.reset(instance, actions.shape[1])
         seen: list[Observation] = []
         steps = list(actions.unbind(2))
+        if isinstance(env, ParallelFleetVRP):
+            for action in steps[:num_forced]:
+                state = env.step(state, action)
+            return joint_replay(env, state, actions[:, :, num_forced:])
         for i, action in enumerate(steps):
             if i >= num_forced:
                 seen.append(env.observe(state))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nco.data.fleet import FLEET_FIELDS
 from nco.data.instance import FIELDS, Instance
 
 
@@ -21,5 +22,8 @@ def nearest(coords: Tensor) -> Tensor:
 
 def same(first: Instance, second: Instance) -> bool:
     """Whether all fields are equal to the bit."""
-    pairs = [(getattr(first, name), getattr(second, name)) for name in FIELDS]
+    pairs = [(getattr(first, name), getattr(second, name)) for name in FIELDS if name != "fleet"]
+    fleets = (first.fleet, second.fleet)
+    if first.fleet is not None:
+        pairs += [tuple(getattr(fleet, name) for fleet in fleets) for name in FLEET_FIELDS]
     return all(a is b is None or torch.equal(a, b) for a, b in pairs)

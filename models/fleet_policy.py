@@ -1,0 +1,53 @@
+"""The contract of a policy for vehicles that differ.
+
+Axes: B instances, K states of each, M vehicles, N nodes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import final
+
+from jaxtyping import Float
+from torch import Tensor
+
+from nco.envs.environment import Observation
+from nco.envs.fleet import FleetEnvironment
+from nco.envs.fleet_features import FleetView, view_of
+from nco.models.policy import Encoding, Policy, Scores
+
+
+class FleetPolicy(Policy, ABC):
+    """Scores every node for every vehicle, from one look at the state.
+
+    The same policy serves both environments: with `nco.envs.fleet.FleetVRP` one softmax runs over
+    all vehicles and nodes, with `nco.envs.fleet_parallel.ParallelFleetVRP` one over the nodes of
+    each vehicle. Training, decoding and scoring are those of any policy.
+
+    It encodes ``fleet_env.fleet_features(instance)`` (see `nco.envs.fleet_features.FleetFeatures`), and
+    sees of a state what `nco.envs.fleet_features.FleetView` has. Neither the order of vehicles nor
+    their number may be built into the weights. Values of padded vehicles and nodes are 0, and no
+    mask allows them (but for a padded vehicle to wait); attention over vehicles needs
+    `FleetFeatures.valid` in a table of the encoding.
+    """
+
+    def __init__(self, env: FleetEnvironment) -> None:
+        super().__init__()
+        self.env = env
+        self.fleet_env = env
+        """The same; for `FleetEnvironment.fleet_features`."""
+
+    @property
+    @final
+    def needs_start(self) -> bool:
+        return False
+
+    @abstractmethod
+    def joint(
+        self, encoding: Encoding, view: FleetView
+    ) -> Float[Tensor, "batch state vehicle node"]:
+        """Scores of all nodes for all vehicles, unmasked."""
+
+    @final
+    def scores(self, encoding: Encoding, observation: Observation) -> Scores:
+        return Scores(self.joint(encoding, view_of(observation)).flatten(2), {})
