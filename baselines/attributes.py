@@ -27,6 +27,9 @@ class Attribute(StrEnum):
     OPEN_ROUTES = words.OPEN_ROUTES
     SEVERAL_DEPOTS = words.SEVERAL_DEPOTS
     FLEET_LIMIT = words.FLEET_LIMIT
+    FLEET = words.FLEET
+    ZONES = words.ZONES
+    MIN_MAX = words.MIN_MAX
     SHARED_FLEET = f"{words.FLEET_LIMIT} over several depots"
 
 

@@ -17,10 +17,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import ConfigDict
 from torch import Tensor
 
 from nco.data.batching import replace
@@ -56,6 +57,9 @@ class FleetLaw:
     Raises:
         InputError: a range is empty or out of bounds.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    """For configurations that have a law in them."""
 
     num_vehicles: tuple[int, int] = (2, 10)
     """Each instance draws its own number; the rest of the batch's vehicles is padding."""

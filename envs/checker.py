@@ -56,11 +56,13 @@ def timetable(instance: Instance, solution: Solution) -> list[list[Visit]]:
     A vehicle leaves when its depot opens, even where it then waits for its first customer.
 
     Raises:
-        InputError: there is more than one instance, or it has no depot.
+        InputError: there is more than one instance, or it has no depot, or a fleet.
     """
     judge = _Judge(instance, 0.0)
     if judge.num_depots == 0:
         raise InputError("a TSP has no timetable; accepted: an instance with a depot")
+    if instance.fleet is not None:
+        raise InputError("timetables know no speeds; accepted: an instance without a fleet")
     pairs = zip(solution.depots, solution.routes, strict=True)
     return [judge.visits(depot, route) for depot, route in pairs]
 
@@ -170,9 +172,13 @@ def routes_from_actions(
     the padding of a batch of mixed sizes.
 
     Raises:
-        InputError: there is more than one instance.
+        InputError: there is more than one instance, or it has a fleet.
     """
     _refuse_batch(instance)
+    if instance.fleet is not None:
+        raise InputError(
+            "the instance has a fleet, whose actions name vehicles too; accepted: nodes only"
+        )
     nodes = [int(a) for a in actions]
     num_depots = int(instance.num_depots[0])
     if num_depots == 0:

@@ -24,9 +24,9 @@ class FleetPolicy(Policy, ABC):
     all vehicles and nodes, with `nco.envs.fleet_parallel.ParallelFleetVRP` one over the nodes of
     each vehicle. Training, decoding and scoring are those of any policy.
 
-    It encodes ``fleet_env.fleet_features(instance)`` (see `nco.envs.fleet_features.FleetFeatures`), and
-    sees of a state what `nco.envs.fleet_features.FleetView` has. Neither the order of vehicles nor
-    their number may be built into the weights. Values of padded vehicles and nodes are 0, and no
+    It encodes ``fleet_env.fleet_features(instance)``, see `nco.envs.fleet_features.FleetFeatures`,
+    and sees of a state what `nco.envs.fleet_features.FleetView` has. Neither the order of vehicles
+    nor their number may be built into the weights. Values of padded vehicles and nodes are 0; no
     mask allows them (but for a padded vehicle to wait); attention over vehicles needs
     `FleetFeatures.valid` in a table of the encoding.
     """

@@ -159,6 +159,7 @@ class Algorithm(pl.LightningModule, ABC):
             capacity=data.capacity,
             variants=data.variants,
             cities=self.cities,
+            fleet=data.fleet,
         )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:

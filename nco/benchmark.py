@@ -94,6 +94,7 @@ def _records(task: Task, outcome: Outcome) -> list[Record]:
             error=outcome.error,
             routes=None if answer is None else answer.routes,
             depots=None if answer is None else answer.depots,
+            vehicles=None if answer is None else answer.vehicles,
             wall_seconds=outcome.wall_seconds,
             setup_seconds=outcome.setup_seconds,
             cpu_seconds=outcome.cpu_seconds,

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from nco.baselines.solver import Budget
+from nco.data.fleet_generators import FleetLaw
 from nco.data.multi_task import variants_of
 from nco.kernels import Kernel
 from nco.problem_names import GeneratedProblem
@@ -67,6 +68,8 @@ class _Drawn(_Strict):
     cities: Path | None = None
     """A collection of city maps, whose test cities instances are in, or one map; for acvrp, acvrptw
     and so on. Relative to the working folder."""
+    fleet: FleetLaw | None = None
+    """Of pvrp and pvrp-zones: what vehicles are drawn from."""
     protocol: Literal["default", "kool", "routefinder"] = "default"
     """The first instances of published sets: ``kool``, those of Kool et al. 2019 (seed 1234);
     ``routefinder``, those of Berto et al. 2024 (seed 1234 for test, 4321 for validation)."""

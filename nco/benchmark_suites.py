@@ -66,9 +66,11 @@ def _generated(suite: GeneratedSuite) -> list[NewInstance]:
                 suite.distribution,
                 capacity,
                 cities=suite.cities,
+                fleet=suite.fleet,
             )
             given = "" if capacity is None else f", capacity {capacity}"
             given += "" if suite.cities is None else f", test cities of {suite.cities.name}"
+            given += "" if suite.fleet is None else f", {suite.fleet}"
             source = (
                 f"generated, {suite.problem}{size} {suite.distribution}{given}, seed {suite.seed}"
             )

@@ -37,6 +37,7 @@ class Answer:
     routes: list[list[int]]
     depots: list[int]
     trace: list[tuple[float, float]]
+    vehicles: list[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,7 @@ def _answers(solutions: list[Solution], count: int) -> tuple[Answer, ...]:
         Answer(
             routes=[[int(node) for node in route] for route in s.routes],
             depots=[int(depot) for depot in s.depots],
+            vehicles=[int(vehicle) for vehicle in s.vehicles] or None,
             trace=[(float(seconds), float(cost)) for seconds, cost in s.trace],
         )
         for s in solutions

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from nco.data.errors import InputError
 from nco.envs.environment import Environment
+from nco.envs.fleet import FleetEnvironment
 from nco.envs.variants import environments
 from nco.models.attention_model import AttentionModel
 from nco.models.gates import (
@@ -71,8 +73,14 @@ def build_policy(config: PolicyConfig, env: Environment) -> Policy:
     """A policy with fresh weights, drawn from torch's global generator as its layers are.
 
     Raises:
-        InputError: the policy needs attributes that the problem does not have.
+        InputError: the policy needs attributes that the problem does not have, or chooses nodes
+            where vehicles have to be chosen too.
     """
+    if isinstance(env, FleetEnvironment):
+        raise InputError(
+            f"policy.type is {config.type} for a problem whose vehicles differ; accepted there: "
+            "policies that choose vehicles"
+        )
     match config:
         case AttentionModelConfig():
             return AttentionModel(

@@ -17,6 +17,7 @@ from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.decode import decode
 from nco.envs.checker import evaluate, routes_from_actions
+from nco.envs.fleet_checker import routes_of_vehicles
 from nco.kernels import Kernel, load_kernel
 from nco.model_files import CARD, ModelCard, load_card, load_model
 from nco.models.policy import Policy
@@ -137,8 +138,16 @@ def _solved(
     seconds = (time.perf_counter() - start) / instance.batch_size[0]
     solutions = []
     for i, one in enumerate(unbatch(instance.cpu())):
-        routes, depots = routes_from_actions(one, actions[i])
-        solutions.append(evaluate(one, routes, depots=depots, solver=solver.name, seconds=seconds))
+        depots = vehicles = None
+        if one.fleet is None:
+            routes, depots = routes_from_actions(one, actions[i])
+        else:
+            taken = actions[i].tolist()
+            routes, vehicles = routes_of_vehicles(taken, instance.num_nodes, int(one.num_depots[0]))
+        solutions.append(
+            evaluate(one, routes, depots=depots, vehicles=vehicles, solver=solver.name,
+                     seconds=seconds)
+        )  # fmt: skip
     return solutions
 
 

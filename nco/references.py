@@ -57,9 +57,12 @@ def reference_costs(
     try:
         stored: dict[str, Any] = json.loads(path.read_text())
         costs = []
-        entries = zip(unbatch(instance), stored["routes"], stored["depots"], strict=True)
-        for one, routes, depots in entries:
-            report = check_routes(one, routes, depots)
+        singles = unbatch(instance)
+        # files from before there were fleets do not name vehicles
+        drivers = stored.get("vehicles", [None] * len(singles))
+        entries = zip(singles, stored["routes"], stored["depots"], drivers, strict=True)
+        for one, routes, depots, vehicles in entries:
+            report = check_routes(one, routes, depots, vehicles=vehicles)
             if not report.feasible:
                 raise InputError(f"{path}: a stored route is not feasible: {report.violations[0]}")
             costs.append(report.cost)
@@ -87,6 +90,7 @@ def _solve(instance: Instance, config: ReferenceConfig, path: Path) -> None:
         "made_by": made_by,
         "routes": [s.routes for s in solutions],
         "depots": [s.depots for s in solutions],
+        "vehicles": [s.vehicles for s in solutions],
         "costs": [s.cost for s in solutions],
     }
     # under a temporary name of its own: several runs may solve the same reference at once

@@ -210,7 +210,7 @@ def route_panels(summary: SuiteSummary, records: Sequence[Record]) -> str | None
         if best is not None and best.routes is not None:
             solution = evaluate(
                 instance, best.routes, solver=row.entry.name, seconds=best.wall_seconds,
-                depots=best.depots,
+                depots=best.depots, vehicles=best.vehicles,
             )  # fmt: skip
             found.append((row, solution))
     if not found:

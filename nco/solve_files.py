@@ -119,7 +119,7 @@ def reference_cost(path: Path, instance: Instance) -> float:
         InputError: the file cannot be read, or its routes are infeasible for the instance.
     """
     stored = read_solution(path)
-    report = check_routes(instance, stored.routes, stored.depots)
+    report = check_routes(instance, stored.routes, stored.depots, vehicles=stored.vehicles)
     if not report.feasible:
         raise InputError(f"reference {path} does not fit: {shortened(report.violations)}")
     return report.cost

@@ -52,6 +52,8 @@ class Record(BaseModel):
     error: str | None = None
     routes: list[list[int]] | None = None
     depots: list[int] | None = None
+    vehicles: list[int] | None = None
+    """Of each route, with a fleet."""
     cost: float | None = None
     feasible: bool = False
     violations: list[str] = []

@@ -19,6 +19,7 @@ from pydantic import (
 
 from nco.adapters import NewColumns
 from nco.data.errors import InputError
+from nco.data.fleet_generators import FleetLaw
 from nco.data.generators import InstanceDistribution, refuse_misfits
 from nco.kernels import Kernel
 from nco.policy_config import PolicyConfig
@@ -41,6 +42,9 @@ class DataConfig(Strict):
     """A collection of city maps, for acvrp, acvrptw and so on, and for an atsp on streets: its
     training cities to train on, its validation cities to validate on. Relative to the working
     folder."""
+
+    fleet: FleetLaw | None = None
+    """Of pvrp and pvrp-zones: what vehicles are drawn from; by default as `FleetLaw` says."""
 
     @model_validator(mode="after")
     def _ordered(self) -> DataConfig:
@@ -230,6 +234,7 @@ class TrainConfig(Strict):
                 data.capacity,
                 data.variants,
                 on_roads=data.cities is not None,
+                fleet=data.fleet,
             )
         except InputError as error:
             raise ValueError(f"data.{error}") from error

@@ -104,6 +104,7 @@ def validation_instances(config: TrainConfig) -> Instance:
             capacity=config.data.capacity,
             variants=variants,
             cities=cities,
+            fleet=config.data.fleet,
         )
 
     total = config.validation.num_instances

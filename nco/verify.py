@@ -45,7 +45,7 @@ def judged(record: Record, instance: Instance) -> Record:
     facts: dict[str, object] = {"cost": None, "feasible": False, "violations": []}
     if record.routes is not None:
         try:
-            report = check_routes(instance, record.routes, record.depots)
+            report = check_routes(instance, record.routes, record.depots, vehicles=record.vehicles)
         except InputError as error:
             facts |= {"status": "infeasible", "violations": [str(error)]}
         else:
@@ -128,7 +128,7 @@ def verify_solution(
 
 
 def _solution_mismatches(solution: StoredSolution, instance: Instance) -> Iterator[str]:
-    report = check_routes(instance, solution.routes, solution.depots)
+    report = check_routes(instance, solution.routes, solution.depots, vehicles=solution.vehicles)
     if solution.cost is not None and not _same(solution.cost, report.cost):
         yield f"cost is {solution.cost}, recomputed {report.cost}"
     if solution.feasible is not None and solution.feasible != report.feasible:
