@@ -31,8 +31,11 @@ class Attribute(StrEnum):
     ZONES = words.ZONES
     MIN_MAX = words.MIN_MAX
     SHARED_FLEET = f"{words.FLEET_LIMIT} over several depots"
+    UNCERTAIN_CUSTOMERS = words.UNCERTAIN_CUSTOMERS
 
 
+UNCERTAIN = frozenset({Attribute.UNCERTAIN_CUSTOMERS})
+"""What no deterministic solver knows: see `nco.baselines.equivalents`."""
 TSP = frozenset({Attribute.TOUR})
 CVRP = frozenset({Attribute.DEPOT})
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from ortools.constraint_solver import pywrapcp, routing_enums_pb2
 
-from nco.baselines.attributes import Attribute, attributes, fleet, refuse_unsupported
+from nco.baselines.attributes import UNCERTAIN, Attribute, attributes, fleet, refuse_unsupported
 from nco.baselines.scaling import NO_LIMIT, Scaled, scale_instance
 from nco.baselines.solver import Budget, require_limit
 from nco.baselines.workers import Routes, Search, solve_in_workers
@@ -19,7 +19,7 @@ from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.solution import Solution
 
-SUPPORTED = frozenset(Attribute)
+SUPPORTED = frozenset(Attribute) - UNCERTAIN
 
 _ENUMS = {
     "first_solution_strategy": routing_enums_pb2.FirstSolutionStrategy,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyvrp
 
-from nco.baselines.attributes import Attribute, fleet, refuse_unsupported
+from nco.baselines.attributes import UNCERTAIN, Attribute, fleet, refuse_unsupported
 from nco.baselines.scaling import NO_LIMIT, Scaled, scale_instance
 from nco.baselines.solver import Budget, require_limit
 from nco.baselines.workers import Routes, Search, solve_in_workers
@@ -20,7 +20,7 @@ from nco.data.batching import unbatch
 from nco.data.instance import Instance
 from nco.data.solution import Solution
 
-SUPPORTED = frozenset(Attribute) - {Attribute.SHARED_FLEET, Attribute.NO_LOAD}
+SUPPORTED = frozenset(Attribute) - UNCERTAIN - {Attribute.SHARED_FLEET, Attribute.NO_LOAD}
 """Deliveries are kept before pickups by forbidden arcs, which a stop without a load would evade."""
 
 FORBIDDEN = 2**44

@@ -24,6 +24,7 @@ FLEET_LIMIT = "a limited fleet"
 FLEET = "vehicles with profiles, speeds, costs or shifts of their own"
 ZONES = "zones"
 MIN_MAX = "a min-max objective"
+UNCERTAIN_CUSTOMERS = "customers that may not ask"
 
 
 def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
@@ -43,6 +44,8 @@ def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
     if instance.fleet is not None:
         with_fleet, min_max = torch.ones_like(with_fleet), instance.fleet.min_max
         zones = has_zones(instance, instance.fleet)
+    presence = instance.presence
+    none = torch.zeros_like(limited)
     return {
         NO_DEPOT: depots == 0,
         CAPACITY: instance.capacity.isfinite(),
@@ -56,6 +59,7 @@ def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
         FLEET: with_fleet,
         ZONES: zones,
         MIN_MAX: min_max,
+        UNCERTAIN_CUSTOMERS: none if presence is None else ((presence < 1) & instance.valid).any(1),
     }
 
 

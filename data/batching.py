@@ -12,7 +12,7 @@ from nco.data.errors import InputError
 from nco.data.fleet import Fleet, cut_fleet, fleet_with_dtype, pad_fleet
 from nco.data.instance import FIELDS, Instance, distance_matrix, duration_matrix
 
-PER_NODE = ("coords", "linehaul", "backhaul", "service_time", "time_window", "valid")
+PER_NODE = ("coords", "linehaul", "backhaul", "service_time", "time_window", "valid", "presence")
 """Fields with an axis of nodes, the second one."""
 PER_ARC = ("distance", "duration")
 """Fields with two axes of nodes."""
@@ -54,7 +54,8 @@ def pad(instance: Instance, num_nodes: int, num_vehicles: int | None = None) -> 
 def collate(instances: Sequence[Instance]) -> Instance:
     """One batch of several, padded to the largest; a mix of matrices and coordinates is allowed.
 
-    What not all of them have, coordinates or keys, none has in the batch.
+    What not all of them have, coordinates or keys, none has in the batch; where some have
+    probabilities, all others are certain.
     """
     if not instances:
         raise InputError("there is no instance to collate; at least one is needed")
@@ -73,6 +74,7 @@ def collate(instances: Sequence[Instance]) -> Instance:
             "or none"
         )
     vehicles = max((fleet.num_vehicles for fleet in fleets), default=None)
+    with_presence = any(i.presence is not None for i in instances)
     parts = []
     for instance in instances:
         part = pad(with_dtype(instance, dtype), size, vehicles)
@@ -83,6 +85,8 @@ def collate(instances: Sequence[Instance]) -> Instance:
         if with_distance and part.distance is None:
             changes["distance"] = distance_matrix(part)
             changes["rounding"] = torch.zeros_like(part.rounding)
+        if with_presence and part.presence is None:
+            changes["presence"] = torch.ones_like(part.linehaul)
         if with_duration and part.duration is None:
             changes["duration"] = duration_matrix(part)
         parts.append(replace(part, changes))

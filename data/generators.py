@@ -27,6 +27,7 @@ from nco.data.multi_task import (
     multi_task_instances,
     variants_of,
 )
+from nco.data.probabilistic import with_presence
 from nco.data.road_instances import (
     require_road_distribution,
     road_tsp_instances,
@@ -35,10 +36,13 @@ from nco.data.road_instances import (
 from nco.data.unchecked import unchecked
 from nco.data.x_generator import x_instances
 
+STOCHASTIC = ("ptsp", "pcvrp")
+"""Problems of which part is not known beforehand."""
 FLEET_PROBLEMS = ("pvrp", "pvrp-zones")
 """Profiled VRPs: with preferences, with zones."""
 PROBLEMS = (
     "tsp", "atsp", *(variant.name for variant in VARIANTS), *VARIANT_SETS, *FLEET_PROBLEMS,
+    *STOCHASTIC,
 )  # fmt: skip
 """The problems that `generate` knows without city maps; on them there are those of
 `ROAD_PROBLEMS`."""
@@ -80,8 +84,9 @@ def generate(
     Args:
         problem: one of `PROBLEMS`, or with cities one of `ROAD_PROBLEMS`. Those of a mixed set
             draw a variant each.
-        num_customers: nodes besides depots; for a TSP all nodes. For `FLEET_PROBLEMS` also a range,
-            from which each instance of the batch draws its own number.
+        num_customers: nodes besides depots; for a TSP, probabilistic or not, all nodes. For
+            `FLEET_PROBLEMS` also a range, from which each instance of the batch draws its own
+            number.
         batch: how many instances.
         distribution: one of `InstanceDistribution`, of the coordinates (an ATSP has none); "x" is
             for the CVRP and draws demands and capacity as well. With cities, one of
@@ -124,8 +129,11 @@ def generate(
     coordinates = by_name(distribution)
     if problem == "tsp":
         return tsp_instances(batch, num_customers, generator, coordinates)
-    if problem == "cvrp":
-        return cvrp_instances(batch, num_customers, generator, coordinates, capacity=capacity)
+    if problem == "ptsp":
+        return with_presence(tsp_instances(batch, num_customers, generator, coordinates), generator)
+    if problem in ("cvrp", "pcvrp"):
+        routed = cvrp_instances(batch, num_customers, generator, coordinates, capacity=capacity)
+        return routed if problem == "cvrp" else with_presence(routed, generator)
     return multi_task_instances(
         batch,
         num_customers,
@@ -191,7 +199,7 @@ def refuse_misfits(
         raise InputError(f"problem is {problem!r}; {accepted_names(problem, known)}")
     if fleet is not None and problem not in FLEET_PROBLEMS:
         raise InputError(f"fleet is given for {problem}; accepted for: {', '.join(FLEET_PROBLEMS)}")
-    vehicles = problem not in ("tsp", "atsp")
+    vehicles = problem not in ("tsp", "atsp", "ptsp")
     least = 1 if vehicles else 2
     if num_customers < least:
         raise InputError(

@@ -68,6 +68,7 @@ class Instance(TensorClass):
     duration: Tensor | None = None  # [B, N, N]; equal to the distances where it is not given
     key: Tensor | None = None  # [B] int64; names the noise of an instance, see `nco.data.noise`
     fleet: Fleet | None = None  # vehicles that differ, and their objective (a profiled VRP)
+    presence: Tensor | None = None  # [B, N] probability that a customer asks; depots 1; None is 1
 
     def __post_init__(self) -> None:
         b, n = self.batch_size, self.valid.shape[-1]
@@ -80,6 +81,7 @@ class Instance(TensorClass):
             "distance": (*b, n, n),
             "duration": (*b, n, n),
             "key": tuple(b),
+            "presence": (*b, n),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
@@ -114,6 +116,8 @@ class Instance(TensorClass):
         distance: Any = None,
         duration: Any = None,
         rounding: Rounding = Rounding.NONE,
+        presence: Any = None,
+        key: Any = None,
     ) -> Instance:
         """Build and validate a TSP, symmetric or not.
 
@@ -122,12 +126,20 @@ class Instance(TensorClass):
             distance: ``[N, N]`` or ``[B, N, N]`` from row to column.
             duration: likewise, where ``distance`` is given; no cost, but policies may read it.
             rounding: of the Euclidean lengths; must be NONE where ``distance`` is given.
+            presence: ``[N]`` or ``[B, N]``, the probability of each node.
+            key: names the noise.
 
         Raises:
             InputError: a value is missing, misshapen, NaN, negative or infinite.
         """
         return _build(
-            coords=coords, distance=distance, duration=duration, num_depots=0, rounding=rounding
+            coords=coords,
+            distance=distance,
+            duration=duration,
+            num_depots=0,
+            rounding=rounding,
+            presence=presence,
+            key=key,
         )
 
     @classmethod
@@ -150,6 +162,7 @@ class Instance(TensorClass):
         rounding: Rounding = Rounding.NONE,
         key: Any = None,
         fleet: Fleet | None = None,
+        presence: Any = None,
     ) -> Instance:
         """Build and validate a vehicle routing instance; what is not given is neutral.
 
@@ -176,6 +189,7 @@ class Instance(TensorClass):
             rounding=rounding,
             key=key,
             fleet=fleet,
+            presence=presence,
         )
 
 
@@ -228,6 +242,7 @@ def _build(
     num_vehicles: Any = None,
     key: Any = None,
     fleet: Fleet | None = None,
+    presence: Any = None,
 ) -> Instance:
     if coords is None and distance is None:
         raise InputError("an instance needs coords or a distance matrix; neither is given")
@@ -281,6 +296,7 @@ def _build(
         rounding=count(int(rounding), "rounding"),
         key=None if key is None else count(key, "key"),
         fleet=fleet if fleet is None else fleet_with_dtype(fleet, dtype),
+        presence=None if presence is None else full("presence", presence, 1.0, n),
         batch_size=[b],
     )
     validate(instance)
@@ -291,8 +307,8 @@ def validate(instance: Instance) -> None:
     """Raise `InputError` at the first value that no solver could make sense of.
 
     Checked: finite coordinates and matrices, zero diagonals, non-negative lengths, times and
-    demands, no demand at depots, no single demand above the capacity, ordered windows, a known
-    rounding, at least one node to visit.
+    demands, no demand at depots, no single demand above the capacity, ordered windows,
+    probabilities, a known rounding, at least one node to visit.
     """
     real = instance.valid
     pair = real.unsqueeze(2) & real.unsqueeze(1)
@@ -328,6 +344,10 @@ def validate(instance: Instance) -> None:
     bad = early.isnan() | late.isnan() | (early < 0) | early.isinf() | (late < early)
     refuse("time_window", bad & real, window, "0 <= early <= late, early finite")
     refuse("num_vehicles", instance.num_vehicles < 1, instance.num_vehicles, "at least 1")
+    if instance.presence is not None:
+        presence = instance.presence
+        refuse("presence", ~((presence >= 0) & (presence <= 1)) & real, presence, "0 to 1")
+        refuse("presence (a depot's)", is_depot(instance) & (presence != 1), presence, "1")
     nodes = real.sum(1)
     refuse("num_depots", (instance.num_depots < 0) | (instance.num_depots >= nodes),
             instance.num_depots, "0 (a TSP) up to one less than the nodes")  # fmt: skip
@@ -413,5 +433,5 @@ def duration_matrix(instance: Instance) -> Float[Tensor, "batch from to"]:
 
 FIELDS = ("coords", "distance", "duration", "linehaul", "backhaul", "mixed_backhaul", "capacity",
           "time_window", "service_time", "distance_limit", "open_route", "num_depots",
-          "num_vehicles", "valid", "rounding", "key", "fleet")  # fmt: skip
+          "num_vehicles", "valid", "rounding", "key", "fleet", "presence")  # fmt: skip
 """The names of the fields of an `Instance`."""

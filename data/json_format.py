@@ -89,6 +89,7 @@ class InstanceModel(_Strict):
     num_vehicles: Annotated[Node, BeforeValidator(_unlimited)] = UNLIMITED
     key: Node | None = None
     fleet: FleetModel | None = None
+    presence: list[Number] | None = None
 
 
 class SolutionModel(_Strict):

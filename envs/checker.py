@@ -28,8 +28,9 @@ class Report:
     """What the checker found."""
 
     cost: float
-    """The length of all arcs driven, in the instance's units, feasible or not; inf where a route
-    names a node or a depot that does not exist, since such an arc has no length."""
+    """The length of all arcs driven, in the instance's units, feasible or not; its mean where
+    customers may not ask; inf where a route names a node or a depot that does not exist, since
+    such an arc has no length."""
     feasible: bool
     """True when there is no violation."""
     violations: list[str]
@@ -92,6 +93,8 @@ def check_routes(
     - a TSP (``num_depots`` 0) has exactly one route, with all nodes, and it is closed;
     - with a fleet, cost and rules are those that `nco.data.fleet` states: each route is a trip of
       its vehicle, from the vehicle's depot.
+    - where customers may not ask (``presence``), routes keep all rules as if all did, and the cost
+      is the expected length of routes that skip those who do not.
 
     Args:
         routes: customers in order of service, without depots. Empty routes are ignored.
@@ -251,6 +254,7 @@ class _Judge:
         self.service: list[float] = _numbers(instance.service_time).tolist()
         self.mixed = bool(instance.mixed_backhaul[0])
         self.open = bool(instance.open_route[0])
+        self.presence = None if instance.presence is None else _numbers(instance.presence).tolist()
         self.capacity = float(instance.capacity[0])
         self.distance_limit = float(instance.distance_limit[0])
         self.violations: list[str] = []
@@ -350,7 +354,7 @@ class _Judge:
         name = f"route {number}"
         known = self._names(name, route)
         if self.num_depots == 0:
-            return self._length([*route, route[0]]) if known else math.inf
+            return self._price([*route, route[0]]) if known else math.inf
         if not 0 <= depot < self.num_depots:
             self.violations.append(
                 f"{name} starts at depot {depot}, which does not exist; "
@@ -368,7 +372,27 @@ class _Judge:
             )
         self._load(name, route)
         self._time(name, depot, route)
-        return length
+        return self._price(stops)
+
+    def _price(self, stops: list[int]) -> float:
+        """The length of the walk past the stops, or its mean where customers may not ask."""
+        if self.presence is None:
+            return self._length(stops)
+        if self.num_depots == 0:
+            # a tour goes on behind its end, up to where it left
+            tour = stops[:-1]
+            rests = [tour[i:] + tour[:i] for i in range(len(tour))]
+        else:
+            rests = [stops[i:] for i in range(len(stops))]
+        return math.fsum(self._mean_next_arc(rest, self.presence) for rest in rests)
+
+    def _mean_next_arc(self, rest: list[int], presence: list[float]) -> float:
+        """The mean length of the arc from the first of these stops to the next one that asks."""
+        total, nobody = 0.0, presence[rest[0]]
+        for node in rest[1:]:
+            total += nobody * presence[node] * self.distance(rest[0], node)
+            nobody *= 1 - presence[node]
+        return total
 
     def _names(self, name: str, route: list[int]) -> bool:
         """Whether all nodes of a route exist; those that do not, and depots, are noted."""

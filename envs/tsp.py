@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nco.data.attributes import attribute_bits
+from nco.data.attributes import UNCERTAIN_CUSTOMERS, attribute_bits, attributes_by_name
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.environment import (
@@ -54,6 +54,8 @@ class TSP(Environment):
     def require(self, instance: Instance) -> None:
         if bool((instance.num_depots != 0).any()):
             raise InputError("the instance has a depot; a TSP environment takes instances without")
+        if bool(attributes_by_name(instance)[UNCERTAIN_CUSTOMERS].any()):
+            raise InputError(f"the instance has {UNCERTAIN_CUSTOMERS}; accepted by ptsp, not tsp")
 
     def reset(self, instance: Instance, num_trajectories: int) -> State:
         b, n = instance.valid.shape

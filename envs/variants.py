@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nco.data.multi_task import ROAD_PROBLEMS, VARIANT_SETS, VARIANTS, Variant
+from nco.envs.a_priori import APriori
 from nco.envs.environment import Environment
 from nco.envs.fleet import FleetVRP
 from nco.envs.loads import BackhaulLoad, Load, Precedence
+from nco.envs.presence import ExpectedLength, PresenceSimulation
 from nco.envs.resources import Resource
+from nco.envs.scenario_cost import ScenarioCost
 from nco.envs.travel import Distance, Time
 from nco.envs.tsp import TSP
 from nco.envs.vrp import VRP
@@ -53,5 +56,12 @@ environments: Mapping[str, Environment] = {
     **{road: _plain[plain] for road, plain in ROAD_PROBLEMS.items()},
     "pvrp": pvrp,
     "pvrp-zones": pvrp,
+    "ptsp": APriori(tsp, ExpectedLength()),
+    "pcvrp": APriori(cvrp, ExpectedLength()),
 }
 """By the problem's name; matrices, symmetric or not, change no rule."""
+scenario_costs: Mapping[str, ScenarioCost] = {
+    "ptsp": PresenceSimulation(),
+    "pcvrp": PresenceSimulation(),
+}
+"""What simulates plans, for the problems of which part is not known beforehand."""
