@@ -23,14 +23,16 @@ from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLR
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from nco.build import build_sampled_env
 from nco.captured_rollout import CapturedRollouts
 from nco.data.attributes import variant_names
 from nco.data.city_collection import CityCollection
 from nco.data.generators import generate
 from nco.data.instance import Instance
-from nco.data.noise import hash_words
+from nco.data.noise import Scenarios, Split, hash_words
 from nco.decode import decode
 from nco.envs.environment import Environment
+from nco.envs.objective import Objective
 from nco.kernels import Kernel
 from nco.likelihood import policy_gradient
 from nco.models.policy import Encoding, Policy, Usage
@@ -104,10 +106,20 @@ class Algorithm(pl.LightningModule, ABC):
         super().__init__()
         self.config = config
         self.policy = policy
-        self.env: Environment = policy.env
+        self.env = self._env(policy, Split.TRAIN)
+        self.validation_env = self._env(policy, Split.SELECTION)
         self.validation = validation
         self.instances_seen = 0
         self._clock = time.perf_counter()
+
+    def _env(self, policy: Policy, split: Split) -> Environment:
+        """The policy's environment, priced by scenarios where the run asks for it."""
+        asked = self.config.objective
+        if asked is None:
+            return policy.env
+        count = asked.scenarios if split == Split.TRAIN else asked.validation_scenarios
+        scenarios = Scenarios(split, count, self.config.seed)
+        return build_sampled_env(self.config.problem, scenarios, Objective(asked.cvar))
 
     @abstractmethod
     def rollout(
@@ -207,7 +219,7 @@ class Algorithm(pl.LightningModule, ABC):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         instance, settings = self.validation.instance.to(self.device), self.config.validation
         costs = decode(
-            self.env,
+            self.validation_env,
             self.policy,
             instance,
             multi_start=settings.multi_start,

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nco.data.errors import InputError
+from nco.data.noise import Scenarios
+from nco.envs.a_priori import APriori
 from nco.envs.environment import Environment
 from nco.envs.fleet import FleetEnvironment
-from nco.envs.variants import environments
+from nco.envs.objective import Objective
+from nco.envs.sampled_price import SampledPrice
+from nco.envs.variants import environments, scenario_costs
 from nco.models.attention_model import AttentionModel
 from nco.models.gates import (
     AttributeGate,
@@ -34,12 +40,27 @@ from nco.policy_config import (
     SharedSigmoidConfig,
     SoftMergingConfig,
 )
-from nco.problem_names import Problem
+from nco.problem_names import SIMULATED, Problem
 
 
 def build_env(problem: Problem) -> Environment:
     """The environment of a problem."""
     return environments[problem]
+
+
+def build_sampled_env(problem: Problem, scenarios: Scenarios, objective: Objective) -> Environment:
+    """The environment of a problem whose price is an objective over scenarios.
+
+    Raises:
+        InputError: the problem's plans cannot be priced so.
+    """
+    env = environments[problem]
+    if problem not in scenario_costs or not isinstance(env, APriori):
+        raise InputError(
+            f"problem {problem} has no scenarios for its plans; accepted: {', '.join(SIMULATED)}"
+        )
+    simulation = scenario_costs[problem]
+    return replace(env, price=SampledPrice(env.price, simulation, scenarios, objective))
 
 
 def build_gate(config: ExpertsConfig | None) -> GateFactory | None:

@@ -9,7 +9,8 @@ from pydantic import AfterValidator
 
 from nco.data.generators import PROBLEMS
 from nco.data.multi_task import ROAD_PROBLEMS, accepted_names
-from nco.envs.variants import environments
+from nco.envs.a_priori import APriori
+from nco.envs.variants import environments, scenario_costs
 
 
 def _among(known: Collection[str]) -> AfterValidator:
@@ -25,3 +26,5 @@ Problem = Annotated[str, _among(environments)]
 """One that there is an environment for."""
 GeneratedProblem = Annotated[str, _among((*PROBLEMS, *ROAD_PROBLEMS))]
 """One that there is a generator for."""
+SIMULATED = tuple(name for name in scenario_costs if isinstance(environments[name], APriori))
+"""Those whose plans can be priced in scenarios."""

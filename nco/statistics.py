@@ -31,6 +31,17 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Frequency:
+    """How often something happened, with its Wilson interval."""
+
+    share: float
+    low: float
+    high: float
+    count: int
+    """Of trials."""
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two solvers on the instances that both solved; a win is a lower cost."""
 
@@ -81,6 +92,27 @@ def estimate(values: Sequence[float], seed: int) -> Estimate | None:
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Estimate(mean, float(interval.low), float(interval.high), int(data.size))
+
+
+def frequency(happened: int, trials: int) -> Frequency | None:
+    """The share of trials with its 95 % score interval (Wilson 1927,
+    doi:10.1080/01621459.1927.10502953); None of no trials.
+
+    Raises:
+        ValueError: more happened than was tried, or less than nothing.
+    """
+    if not 0 <= happened <= trials:
+        raise ValueError(f"{happened} of {trials} trials; accepted: from 0 to all of them")
+    if trials == 0:
+        return None
+    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    share = happened / trials
+    middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    spread = z / (1 + z**2 / trials) * (share * (1 - share) / trials + (z / trials) ** 2 / 4) ** 0.5
+    # at the ends the interval reaches them, but for rounding
+    low = 0.0 if happened == 0 else middle - spread
+    high = 1.0 if happened == trials else middle + spread
+    return Frequency(share, low, high, trials)
 
 
 def compare(

@@ -23,7 +23,7 @@ from nco.data.fleet_generators import FleetLaw
 from nco.data.generators import InstanceDistribution, refuse_misfits
 from nco.kernels import Kernel
 from nco.policy_config import PolicyConfig
-from nco.problem_names import Problem
+from nco.problem_names import SIMULATED, Problem
 from nco.solver_config import Seed, SolverConfig
 from nco.strict import Strict
 
@@ -107,6 +107,17 @@ AlgorithmConfig = Annotated[
     SharedBaselineConfig | RolloutBaselineConfig | ExponentialBaselineConfig | CriticBaselineConfig,
     Field(discriminator="type"),
 ]
+
+
+class ScenarioObjectiveConfig(Strict):
+    """Plans are priced by simulation, each start's on the same scenarios of its instance."""
+
+    scenarios: PositiveInt = 32
+    """Of each instance, fresh ones for every instance drawn."""
+    cvar: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Minimise the mean over the worst share of 1 - cvar; 0 is the expectation."""
+    validation_scenarios: PositiveInt = 256
+    """By which validation chooses among the starts, and which it reports."""
 
 
 class ConstantSchedule(Strict):
@@ -216,6 +227,9 @@ class TrainConfig(Strict):
     start: StartConfig | None = None
     """By default weights are fresh."""
     algorithm: AlgorithmConfig
+    objective: ScenarioObjectiveConfig | None = None
+    """For problems of which part is not known beforehand. By default the environment's own price,
+    which is exact where there is a closed form."""
     optimizer: OptimizerConfig = OptimizerConfig()
     training: LoopConfig
     validation: ValidationConfig = ValidationConfig()
@@ -238,4 +252,20 @@ class TrainConfig(Strict):
             )
         except InputError as error:
             raise ValueError(f"data.{error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _simulated(self) -> TrainConfig:
+        if self.objective is None:
+            return self
+        if self.problem not in SIMULATED:
+            raise ValueError(
+                f"objective is for problems of which part is not known beforehand, "
+                f"{', '.join(SIMULATED)}; problem is {self.problem}"
+            )
+        if self.validation.reference is not None:
+            raise ValueError(
+                "validation.reference is given beside objective; accepted: none, since a "
+                "reference's cost is not that in the scenarios of validation"
+            )
         return self
