@@ -32,9 +32,10 @@ class Attribute(StrEnum):
     MIN_MAX = words.MIN_MAX
     SHARED_FLEET = f"{words.FLEET_LIMIT} over several depots"
     UNCERTAIN_CUSTOMERS = words.UNCERTAIN_CUSTOMERS
+    SOFT_WINDOWS = words.SOFT_WINDOWS
 
 
-UNCERTAIN = frozenset({Attribute.UNCERTAIN_CUSTOMERS})
+UNCERTAIN = frozenset({Attribute.UNCERTAIN_CUSTOMERS, Attribute.SOFT_WINDOWS})
 """What no deterministic solver knows: see `nco.baselines.equivalents`."""
 TSP = frozenset({Attribute.TOUR})
 CVRP = frozenset({Attribute.DEPOT})

@@ -25,6 +25,7 @@ FLEET = "vehicles with profiles, speeds, costs or shifts of their own"
 ZONES = "zones"
 MIN_MAX = "a min-max objective"
 UNCERTAIN_CUSTOMERS = "customers that may not ask"
+SOFT_WINDOWS = "soft time windows and traffic"
 
 
 def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
@@ -32,7 +33,7 @@ def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
 
     Neutral values are no attribute: service times without time windows, mixed backhauls without a
     pickup, or a fleet of at least as many vehicles as customers change nothing. So the two kinds
-    of backhauls exclude each other.
+    of backhauls exclude each other; and windows that are soft are not counted as windows.
     """
     pickups = (instance.backhaul > 0).any(1)
     early, late = instance.time_window.unbind(2)
@@ -46,13 +47,14 @@ def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
         zones = has_zones(instance, instance.fleet)
     presence = instance.presence
     none = torch.zeros_like(limited)
+    soft = torch.full_like(limited, instance.traffic is not None)
     return {
         NO_DEPOT: depots == 0,
         CAPACITY: instance.capacity.isfinite(),
         BACKHAULS: pickups & ~instance.mixed_backhaul,
         MIXED_BACKHAULS: pickups & instance.mixed_backhaul,
         OPEN_ROUTES: instance.open_route,
-        TIME_WINDOWS: windows.any(1),
+        TIME_WINDOWS: windows.any(1) & ~soft,
         DISTANCE_LIMIT: instance.distance_limit.isfinite(),
         SEVERAL_DEPOTS: depots > 1,
         FLEET_LIMIT: limited & (depots > 0),
@@ -60,6 +62,7 @@ def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
         ZONES: zones,
         MIN_MAX: min_max,
         UNCERTAIN_CUSTOMERS: none if presence is None else ((presence < 1) & instance.valid).any(1),
+        SOFT_WINDOWS: soft,
     }
 
 
@@ -101,7 +104,7 @@ def variant_index(instance: Instance) -> Int[Tensor, " batch"]:
 
 def variant_names(instance: Instance) -> list[str]:
     """The name of each instance's variant: cvrp, ovrp, ..., mdovrpmbltw; tsp without a depot; pvrp
-    or pvrp-zones with a fleet.
+    or pvrp-zones with a fleet; svrptw and mdsvrptw with soft windows.
 
     Variants are named as if every vehicle had a capacity.
     """
@@ -112,6 +115,8 @@ def variant_names(instance: Instance) -> list[str]:
             return "tsp"
         if held[FLEET][i]:
             return "pvrp-zones" if held[ZONES][i] else "pvrp"
+        if held[SOFT_WINDOWS][i]:
+            return "mdsvrptw" if held[SEVERAL_DEPOTS][i] else "svrptw"
         mixed, classical = held[MIXED_BACKHAULS][i], held[BACKHAULS][i]
         return Variant(
             backhaul="mb" if mixed else "b" if classical else "",

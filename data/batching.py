@@ -12,7 +12,8 @@ from nco.data.errors import InputError
 from nco.data.fleet import Fleet, cut_fleet, fleet_with_dtype, pad_fleet
 from nco.data.instance import FIELDS, Instance, distance_matrix, duration_matrix
 
-PER_NODE = ("coords", "linehaul", "backhaul", "service_time", "time_window", "valid", "presence")
+PER_NODE = ("coords", "linehaul", "backhaul", "service_time", "time_window", "valid", "presence",
+            "zone", "kind")  # fmt: skip
 """Fields with an axis of nodes, the second one."""
 PER_ARC = ("distance", "duration")
 """Fields with two axes of nodes."""
@@ -54,19 +55,22 @@ def pad(instance: Instance, num_nodes: int, num_vehicles: int | None = None) -> 
 def collate(instances: Sequence[Instance]) -> Instance:
     """One batch of several, padded to the largest; a mix of matrices and coordinates is allowed.
 
-    What not all of them have, coordinates or keys, none has in the batch; where some have
-    probabilities, all others are certain.
+    What not all of them have, coordinates, keys, zones or kinds, none has in the batch; where some
+    have probabilities, all others are certain.
+
+    Raises:
+        InputError: there is none, or some have traffic and others do not.
     """
     if not instances:
         raise InputError("there is no instance to collate; at least one is needed")
+    if len({i.traffic is None for i in instances}) > 1:
+        raise InputError("some of the instances to collate have traffic; accepted: all, or none")
     size = max(i.num_nodes for i in instances)
     dtype = instances[0].dtype
     for instance in instances:
         dtype = torch.promote_types(dtype, instance.dtype)
     with_distance = any(i.distance is not None for i in instances)
     with_duration = any(i.duration is not None for i in instances)
-    with_coords = all(i.coords is not None for i in instances)
-    with_key = all(i.key is not None for i in instances)
     fleets = [i.fleet for i in instances if i.fleet is not None]
     if fleets and len(fleets) < len(instances):
         raise InputError(
@@ -75,13 +79,12 @@ def collate(instances: Sequence[Instance]) -> Instance:
         )
     vehicles = max((fleet.num_vehicles for fleet in fleets), default=None)
     with_presence = any(i.presence is not None for i in instances)
+    optional = ("coords", "key", "zone", "kind")
+    absent = [n for n in optional if any(getattr(i, n) is None for i in instances)]
     parts = []
     for instance in instances:
         part = pad(with_dtype(instance, dtype), size, vehicles)
-        changes: dict[str, Tensor | None] = {
-            "coords": part.coords if with_coords else None,
-            "key": part.key if with_key else None,
-        }
+        changes: dict[str, Tensor | None] = dict.fromkeys(absent)
         if with_distance and part.distance is None:
             changes["distance"] = distance_matrix(part)
             changes["rounding"] = torch.zeros_like(part.rounding)

@@ -5,6 +5,7 @@ The same generator state gives the same instances on the same device.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -33,21 +34,30 @@ from nco.data.road_instances import (
     road_tsp_instances,
     road_vrp_instances,
 )
+from nco.data.service_days import DAY_PRESETS, DayPreset, service_days
 from nco.data.unchecked import unchecked
 from nco.data.x_generator import x_instances
 
 STOCHASTIC = ("ptsp", "pcvrp")
-"""Problems of which part is not known beforehand."""
+"""Customers that may not ask."""
 FLEET_PROBLEMS = ("pvrp", "pvrp-zones")
 """Profiled VRPs: with preferences, with zones."""
+DAY_PROBLEMS = ("svrptw", "mdsvrptw")
+"""Soft windows and traffic by the time of day, with one depot and with several."""
 PROBLEMS = (
-    "tsp", "atsp", *(variant.name for variant in VARIANTS), *VARIANT_SETS, *FLEET_PROBLEMS,
+    "tsp",
+    "atsp",
+    *(variant.name for variant in VARIANTS),
+    *VARIANT_SETS,
+    *FLEET_PROBLEMS,
     *STOCHASTIC,
-)  # fmt: skip
+    *DAY_PROBLEMS,
+)
 """The problems that `generate` knows without city maps; on them there are those of
 `ROAD_PROBLEMS`."""
-InstanceDistribution = DistributionName | Literal["x"]
-"""Coordinate distributions, and "x": whole CVRP instances like CVRPLIB's X set."""
+InstanceDistribution = DistributionName | Literal["x"] | DayPreset
+"""Coordinate distributions; "x": whole CVRP instances like CVRPLIB's X set; and those of
+`DAY_PROBLEMS`, which have no other."""
 
 _CAPACITY = {
     10: 20,
@@ -88,9 +98,9 @@ def generate(
             `FLEET_PROBLEMS` also a range, from which each instance of the batch draws its own
             number.
         batch: how many instances.
-        distribution: one of `InstanceDistribution`, of the coordinates (an ATSP has none); "x" is
-            for the CVRP and draws demands and capacity as well. With cities, one of
-            `RoadDistribution`.
+        distribution: one of `InstanceDistribution`, of the coordinates (an ATSP has none), or of
+            whole days for `DAY_PROBLEMS`; "x" is for the CVRP and draws demands and capacity as
+            well. With cities, one of `RoadDistribution`.
         capacity: of the vehicles; by default as `cvrp_capacity` says for the CVRP alone, and
             `multi_task_capacity` for the other variants and in mixed sets.
         variants: of a mixed set, draw only these, called as in the plain set.
@@ -126,6 +136,12 @@ def generate(
         return atsp_instances(batch, num_customers, generator)
     if distribution == "x":
         return x_instances(batch, num_customers, generator)
+    if problem in DAY_PROBLEMS:
+        day = DAY_PRESETS[distribution]
+        if capacity is not None:
+            day = dataclasses.replace(day, capacity=capacity)
+        several = problem == "mdsvrptw"
+        return service_days(batch, num_customers, generator, day, several_depots=several).instance
     coordinates = by_name(distribution)
     if problem == "tsp":
         return tsp_instances(batch, num_customers, generator, coordinates)
@@ -219,9 +235,11 @@ def refuse_misfits(
         if variants is not None:
             variants_of(ROAD_PROBLEMS[problem], variants)
         return
-    known = (*get_args(DistributionName), "x")
+    day = problem in DAY_PROBLEMS
+    known = tuple(DAY_PRESETS) if day else (*get_args(DistributionName), "x")
     if distribution not in known:
-        raise InputError(f"distribution is {distribution!r}; accepted: {', '.join(known)}")
+        told = f" for {problem}" if day else ""
+        raise InputError(f"distribution is {distribution!r}{told}; accepted: {', '.join(known)}")
     if distribution == "x" and problem != "cvrp":
         raise InputError(f"distribution is 'x' for {problem}; accepted for: cvrp")
     if distribution != "uniform" and problem == "atsp":

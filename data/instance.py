@@ -17,6 +17,8 @@ from torch import Tensor
 from nco.data.errors import InputError
 from nco.data.fleet import Fleet, fleet_with_dtype, validate_fleet
 from nco.data.refusal import refuse
+from nco.data.prices import PRICES, Prices
+from nco.data.traffic import CONSTANTS, Traffic
 
 UNLIMITED = 2**31 - 1
 """The neutral fleet size: more vehicles than any instance has customers."""
@@ -39,6 +41,14 @@ class Rounding(IntEnum):
     """Truncated to one decimal: the DIMACS challenge's rule for time windows."""
     EXACT = 5
     """To the nearest thousandth."""
+
+
+class Kind(IntEnum):
+    """Whose window it is."""
+
+    OTHER = 0
+    RESIDENTIAL = 1
+    COMMERCIAL = 2
 
 
 class Instance(TensorClass):
@@ -69,6 +79,11 @@ class Instance(TensorClass):
     key: Tensor | None = None  # [B] int64; names the noise of an instance, see `nco.data.noise`
     fleet: Fleet | None = None  # vehicles that differ, and their objective (a profiled VRP)
     presence: Tensor | None = None  # [B, N] probability that a customer asks; depots 1; None is 1
+    # Traffic by the time of day, and windows that are soft, at a price: both or none
+    traffic: Tensor | None = None  # [B, K] as `nco.data.traffic.CONSTANTS`
+    prices: Tensor | None = None  # [B, 6] as `nco.data.prices.PRICES`
+    zone: Tensor | None = None  # [B, N] int64; ways into a zone share noise; None is one zone
+    kind: Tensor | None = None  # [B, N] int64, a `Kind`; which law a window was drawn from
 
     def __post_init__(self) -> None:
         b, n = self.batch_size, self.valid.shape[-1]
@@ -82,6 +97,10 @@ class Instance(TensorClass):
             "duration": (*b, n, n),
             "key": tuple(b),
             "presence": (*b, n),
+            "traffic": (*b, len(CONSTANTS)),
+            "prices": (*b, len(PRICES)),
+            "zone": (*b, n),
+            "kind": (*b, n),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
@@ -97,6 +116,8 @@ class Instance(TensorClass):
                 f"the fleet is for batch {tuple(self.fleet.batch_size)} and "
                 f"{self.fleet.profile.shape[-1]} nodes; accepted is batch {tuple(b)} and {n} nodes"
             )
+        if (self.traffic is None) != (self.prices is None):
+            raise InputError("traffic and prices are not both given; accepted: both, or none")
 
     @property
     def num_nodes(self) -> int:
@@ -163,6 +184,10 @@ class Instance(TensorClass):
         key: Any = None,
         fleet: Fleet | None = None,
         presence: Any = None,
+        traffic: Any = None,
+        prices: Any = None,
+        zone: Any = None,
+        kind: Any = None,
     ) -> Instance:
         """Build and validate a vehicle routing instance; what is not given is neutral.
 
@@ -190,6 +215,10 @@ class Instance(TensorClass):
             key=key,
             fleet=fleet,
             presence=presence,
+            traffic=traffic,
+            prices=prices,
+            zone=zone,
+            kind=kind,
         )
 
 
@@ -243,6 +272,10 @@ def _build(
     key: Any = None,
     fleet: Fleet | None = None,
     presence: Any = None,
+    traffic: Any = None,
+    prices: Any = None,
+    zone: Any = None,
+    kind: Any = None,
 ) -> Instance:
     if coords is None and distance is None:
         raise InputError("an instance needs coords or a distance matrix; neither is given")
@@ -265,8 +298,8 @@ def _build(
     def flag(name: str, value: Any) -> Tensor:
         return _for_all(name, _tensor(name, value, torch.bool).to(lead.device), (b,))
 
-    def count(value: Any, name: str) -> Tensor:
-        return _for_all(name, _tensor(name, value, torch.int64).to(lead.device), (b,))
+    def count(value: Any, name: str, *shape: int) -> Tensor:
+        return _for_all(name, _tensor(name, value, torch.int64).to(lead.device), (b, *shape))
 
     if duration is not None and distance is None:
         raise InputError("duration is given without distance; give both matrices")
@@ -297,6 +330,10 @@ def _build(
         key=None if key is None else count(key, "key"),
         fleet=fleet if fleet is None else fleet_with_dtype(fleet, dtype),
         presence=None if presence is None else full("presence", presence, 1.0, n),
+        traffic=None if traffic is None else full("traffic", traffic, 0.0, len(CONSTANTS)),
+        prices=None if prices is None else full("prices", prices, 0.0, len(PRICES)),
+        zone=None if zone is None else count(zone, "zone", n),
+        kind=None if kind is None else count(kind, "kind", n),
         batch_size=[b],
     )
     validate(instance)
@@ -351,6 +388,14 @@ def validate(instance: Instance) -> None:
     nodes = real.sum(1)
     refuse("num_depots", (instance.num_depots < 0) | (instance.num_depots >= nodes),
             instance.num_depots, "0 (a TSP) up to one less than the nodes")  # fmt: skip
+    for name, named in (("traffic", Traffic), ("prices", Prices)):
+        value = getattr(instance, name)
+        for row in [] if value is None else value.unique(dim=0).tolist():
+            named(*row)
+    for name, most in (("zone", 2**31), ("kind", max(Kind))):
+        value = getattr(instance, name)
+        if value is not None:
+            refuse(name, (value < 0) | (value > most), value, f"0 to {int(most)}")
     known = instance.rounding.new_tensor([r.value for r in Rounding])
     refuse("rounding", ~torch.isin(instance.rounding, known), instance.rounding,
             ", ".join(f"{r.value} ({r.name})" for r in Rounding))  # fmt: skip
@@ -433,5 +478,6 @@ def duration_matrix(instance: Instance) -> Float[Tensor, "batch from to"]:
 
 FIELDS = ("coords", "distance", "duration", "linehaul", "backhaul", "mixed_backhaul", "capacity",
           "time_window", "service_time", "distance_limit", "open_route", "num_depots",
-          "num_vehicles", "valid", "rounding", "key", "fleet", "presence")  # fmt: skip
+          "num_vehicles", "valid", "rounding", "key", "fleet", "presence", "traffic", "prices",
+          "zone", "kind")  # fmt: skip
 """The names of the fields of an `Instance`."""

@@ -23,12 +23,16 @@ from nco.data.batching import collate, unbatch
 from nco.data.errors import InputError
 from nco.data.fleet import PER_PAIR, Fleet, make_fleet
 from nco.data.instance import FIELDS, UNLIMITED, Instance, Rounding
+from nco.data.prices import PRICES, Prices
 from nco.data.solution import Solution
 from nco.data.solution_files import StoredSolution
 from nco.data.text_file import read_text, write_text
+from nco.data.traffic import CONSTANTS, Traffic
 
 VERSION = 1
 """Of the schema. A change that an older reader would misread raises it."""
+_NAMED_ROWS = {"traffic": CONSTANTS, "prices": PRICES}
+"""Rows of numbers that are written with their names."""
 
 
 def _infinite(value: Any) -> Any:
@@ -90,6 +94,10 @@ class InstanceModel(_Strict):
     key: Node | None = None
     fleet: FleetModel | None = None
     presence: list[Number] | None = None
+    traffic: dict[str, Number] | None = None
+    prices: dict[str, Number] | None = None
+    zone: list[Node] | None = None
+    kind: list[Literal[0, 1, 2]] | None = None
 
 
 class SolutionModel(_Strict):
@@ -192,6 +200,9 @@ def instance_to_dict(one: Instance) -> dict[str, Any]:
         elif name != "valid" and value is not None:
             data[name] = _plain(value[0].tolist())
     data["rounding"] = Rounding(data["rounding"]).name
+    for name, columns in _NAMED_ROWS.items():
+        if name in data:
+            data[name] = dict(zip(columns, data[name], strict=True))
     if data["num_vehicles"] == UNLIMITED:
         data["num_vehicles"] = "inf"
     return data
@@ -262,6 +273,10 @@ def _instance(model: InstanceModel, where: str) -> Instance:
     fields["demand"] = model.linehaul
     dtype = getattr(torch, model.dtype)
     try:
+        if model.traffic is not None:
+            fields["traffic"] = Traffic.named(model.traffic).row()
+        if model.prices is not None:
+            fields["prices"] = Prices.named(model.prices).row()
         for name in ("coords", "distance", "duration"):
             if fields[name] is not None:
                 fields[name] = _matrix(name, fields[name], dtype)

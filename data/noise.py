@@ -115,6 +115,54 @@ def _absorb(bits: Int[Tensor, "*a"], word: Int[Tensor, "*b"]) -> Int[Tensor, "*c
     return mixed ^ _without_low(mixed, _LAST)
 
 
+@final
+@dataclass(frozen=True)
+class Worlds:
+    """Scenarios of a batch of instances, named one by one: trajectories that are in a scenario
+    each, in any order, ask for the noise of their own."""
+
+    scenarios: Scenarios
+    """Whose split and seed they are of; how many and from which on is not read."""
+    key: Int[Tensor, " batch"]
+    number: Int[Tensor, "#batch scenario"]
+
+    @classmethod
+    def of(cls, scenarios: Scenarios, instance: Instance) -> Worlds:
+        """All of the scenarios, the same for each instance.
+
+        Raises:
+            InputError: the instance has no ``key``.
+        """
+        key = require_key(instance)
+        number = torch.arange(scenarios.count, device=key.device) + scenarios.first
+        return cls(scenarios, key, number.unsqueeze(0))
+
+    def hashed(
+        self, stream: Stream, *entity: Int[Tensor, "..."]
+    ) -> Int[Tensor, "batch scenario ..."]:
+        """64 bits for each instance, scenario and entity; as `hashed`."""
+        root = hash_words(self.scenarios.seed, int(self.scenarios.split), int(stream))
+        of_instance = _absorb(torch.full_like(self.key, _signed(root)), self.key)
+        bits = _absorb(of_instance.unsqueeze(1), self.number)
+        for word in entity:
+            bits = bits.view(*bits.shape, *[1] * (word.dim() - bits.dim()))
+            bits = _absorb(bits, word)
+        return bits
+
+    def uniforms(
+        self, stream: Stream, *entity: Int[Tensor, "..."]
+    ) -> Float[Tensor, "batch scenario ..."]:
+        """As `uniforms`."""
+        bits = self.hashed(stream, *entity)
+        return _without_low(bits, 12).double().mul_(2.0**-52).add_(2.0**-53)
+
+    def normals(
+        self, stream: Stream, *entity: Int[Tensor, "..."]
+    ) -> Float[Tensor, "batch scenario ..."]:
+        """As `normals`."""
+        return torch.special.ndtri(self.uniforms(stream, *entity))
+
+
 def hashed(
     scenarios: Scenarios, instance: Instance, stream: Stream, *entity: Int[Tensor, "..."]
 ) -> Int[Tensor, "batch scenario ..."]:
@@ -127,23 +175,14 @@ def hashed(
     Raises:
         InputError: the instance has no ``key``.
     """
-    key = require_key(instance)
-    root = hash_words(scenarios.seed, int(scenarios.split), int(stream))
-    of_instance = _absorb(torch.full_like(key, _signed(root)), key)
-    number = torch.arange(scenarios.count, device=key.device) + scenarios.first
-    bits = _absorb(of_instance.unsqueeze(1), number)
-    for word in entity:
-        bits = bits.view(*bits.shape, *[1] * (word.dim() - bits.dim()))
-        bits = _absorb(bits, word)
-    return bits
+    return Worlds.of(scenarios, instance).hashed(stream, *entity)
 
 
 def uniforms(
     scenarios: Scenarios, instance: Instance, stream: Stream, *entity: Int[Tensor, "..."]
 ) -> Float[Tensor, "batch scenario ..."]:
     """Numbers within (0, 1), float64: odd multiples of 2^-53; see `hashed`."""
-    bits = hashed(scenarios, instance, stream, *entity)
-    return _without_low(bits, 12).double().mul_(2.0**-52).add_(2.0**-53)
+    return Worlds.of(scenarios, instance).uniforms(stream, *entity)
 
 
 def normals(
@@ -151,7 +190,7 @@ def normals(
 ) -> Float[Tensor, "batch scenario ..."]:
     """Standard normal numbers, float64, by the inverse of the distribution function; see
     `hashed`."""
-    return torch.special.ndtri(uniforms(scenarios, instance, stream, *entity))
+    return Worlds.of(scenarios, instance).normals(stream, *entity)
 
 
 def nodes_as_entities(instance: Instance) -> Int[Tensor, "1 1 node"]:

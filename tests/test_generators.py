@@ -15,6 +15,7 @@ from nco.data.attributes import variant_names
 from nco.data.distributions import DistributionName
 from nco.data.errors import InputError
 from nco.data.generators import (
+    DAY_PROBLEMS,
     PROBLEMS,
     atsp_instances,
     cvrp_capacity,
@@ -24,13 +25,17 @@ from nco.data.generators import (
 from nco.data.instance import distance_matrix, is_customer, validate
 from nco.data.kool import CAPACITY, kool_instances
 from nco.data.multi_task import VARIANT_SETS, VARIANTS
+from nco.data.service_days import DAY_PRESETS
 from nco.envs.variants import environments
 from tests.draws import nearest, same, seeded
 
 NAMES = get_args(DistributionName)
 REQUESTS = [("tsp", name) for name in NAMES] + [("atsp", "uniform")]
 REQUESTS += [("cvrp", name) for name in (*NAMES, "x")]
-REQUESTS += [(name, "uniform") for name in PROBLEMS if name not in ("tsp", "atsp", "cvrp")]
+REQUESTS += [(name, preset) for name in DAY_PROBLEMS for preset in DAY_PRESETS]
+REQUESTS += [
+    (name, "uniform") for name in PROBLEMS if name not in ("tsp", "atsp", "cvrp", *DAY_PROBLEMS)
+]
 REQUESTS += [("vrptw", "cluster"), ("mtvrp-48", "grid")]
 
 
