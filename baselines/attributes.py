@@ -33,6 +33,7 @@ class Attribute(StrEnum):
     SHARED_FLEET = f"{words.FLEET_LIMIT} over several depots"
     UNCERTAIN_CUSTOMERS = words.UNCERTAIN_CUSTOMERS
     SOFT_WINDOWS = words.SOFT_WINDOWS
+    PRIZES = words.PRIZES
 
 
 UNCERTAIN = frozenset({Attribute.UNCERTAIN_CUSTOMERS, Attribute.SOFT_WINDOWS})

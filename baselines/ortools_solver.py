@@ -19,7 +19,7 @@ from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.solution import Solution
 
-SUPPORTED = frozenset(Attribute) - UNCERTAIN
+SUPPORTED = frozenset(Attribute) - UNCERTAIN - {Attribute.PRIZES}
 
 _ENUMS = {
     "first_solution_strategy": routing_enums_pb2.FirstSolutionStrategy,

@@ -20,7 +20,9 @@ from nco.data.batching import unbatch
 from nco.data.instance import Instance
 from nco.data.solution import Solution
 
-SUPPORTED = frozenset(Attribute) - UNCERTAIN - {Attribute.SHARED_FLEET, Attribute.NO_LOAD}
+SUPPORTED = (
+    frozenset(Attribute) - UNCERTAIN - {Attribute.SHARED_FLEET, Attribute.NO_LOAD, Attribute.PRIZES}
+)
 """Deliveries are kept before pickups by forbidden arcs, which a stop without a load would evade."""
 
 FORBIDDEN = 2**44

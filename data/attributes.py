@@ -26,6 +26,7 @@ ZONES = "zones"
 MIN_MAX = "a min-max objective"
 UNCERTAIN_CUSTOMERS = "customers that may not ask"
 SOFT_WINDOWS = "soft time windows and traffic"
+PRIZES = "prizes and penalties"
 
 
 def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
@@ -63,6 +64,7 @@ def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
         MIN_MAX: min_max,
         UNCERTAIN_CUSTOMERS: none if presence is None else ((presence < 1) & instance.valid).any(1),
         SOFT_WINDOWS: soft,
+        PRIZES: torch.full_like(instance.open_route, instance.prize is not None),
     }
 
 
@@ -104,7 +106,7 @@ def variant_index(instance: Instance) -> Int[Tensor, " batch"]:
 
 def variant_names(instance: Instance) -> list[str]:
     """The name of each instance's variant: cvrp, ovrp, ..., mdovrpmbltw; tsp without a depot; pvrp
-    or pvrp-zones with a fleet; svrptw and mdsvrptw with soft windows.
+    or pvrp-zones with a fleet; svrptw and mdsvrptw with soft windows; pctsp with prizes.
 
     Variants are named as if every vehicle had a capacity.
     """
@@ -117,6 +119,8 @@ def variant_names(instance: Instance) -> list[str]:
             return "pvrp-zones" if held[ZONES][i] else "pvrp"
         if held[SOFT_WINDOWS][i]:
             return "mdsvrptw" if held[SEVERAL_DEPOTS][i] else "svrptw"
+        if held[PRIZES][i]:
+            return "pctsp"
         mixed, classical = held[MIXED_BACKHAULS][i], held[BACKHAULS][i]
         return Variant(
             backhaul="mb" if mixed else "b" if classical else "",

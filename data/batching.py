@@ -10,13 +10,21 @@ from torch import Tensor
 
 from nco.data.errors import InputError
 from nco.data.fleet import Fleet, cut_fleet, fleet_with_dtype, pad_fleet
-from nco.data.instance import FIELDS, Instance, distance_matrix, duration_matrix
+from nco.data.instance import (
+    FIELDS,
+    PRIZE_FIELDS,
+    Instance,
+    distance_matrix,
+    duration_matrix,
+)
 
 PER_NODE = ("coords", "linehaul", "backhaul", "service_time", "time_window", "valid", "presence",
-            "zone", "kind")  # fmt: skip
+            "zone", "kind", "prize", "penalty")  # fmt: skip
 """Fields with an axis of nodes, the second one."""
 PER_ARC = ("distance", "duration")
 """Fields with two axes of nodes."""
+RULES = PRIZE_FIELDS
+"""Fields that make another problem of an instance where they are given."""
 
 
 def pad(instance: Instance, num_nodes: int, num_vehicles: int | None = None) -> Instance:
@@ -59,12 +67,16 @@ def collate(instances: Sequence[Instance]) -> Instance:
     have probabilities, all others are certain.
 
     Raises:
-        InputError: there is none, or some have traffic and others do not.
+        InputError: there is none, or one of `RULES` holds for some and not for others.
     """
     if not instances:
         raise InputError("there is no instance to collate; at least one is needed")
-    if len({i.traffic is None for i in instances}) > 1:
-        raise InputError("some of the instances to collate have traffic; accepted: all, or none")
+    for name in RULES:
+        if len({getattr(i, name) is None for i in instances}) > 1:
+            raise InputError(
+                f"some of the instances to collate have {name} and others do not; accepted: all "
+                "or none"
+            )
     size = max(i.num_nodes for i in instances)
     dtype = instances[0].dtype
     for instance in instances:

@@ -28,6 +28,7 @@ from nco.data.multi_task import (
     multi_task_instances,
     variants_of,
 )
+from nco.data.prize_instances import PRIZE_PROBLEMS, pctsp_instances
 from nco.data.probabilistic import with_presence
 from nco.data.road_instances import (
     require_road_distribution,
@@ -51,6 +52,7 @@ PROBLEMS = (
     *VARIANT_SETS,
     *FLEET_PROBLEMS,
     *STOCHASTIC,
+    *PRIZE_PROBLEMS,
     *DAY_PROBLEMS,
 )
 """The problems that `generate` knows without city maps; on them there are those of
@@ -150,6 +152,9 @@ def generate(
     if problem in ("cvrp", "pcvrp"):
         routed = cvrp_instances(batch, num_customers, generator, coordinates, capacity=capacity)
         return routed if problem == "cvrp" else with_presence(routed, generator)
+    if problem in PRIZE_PROBLEMS:
+        stochastic = problem == "spctsp"
+        return pctsp_instances(batch, num_customers, generator, coordinates, stochastic=stochastic)
     return multi_task_instances(
         batch,
         num_customers,
@@ -215,8 +220,9 @@ def refuse_misfits(
         raise InputError(f"problem is {problem!r}; {accepted_names(problem, known)}")
     if fleet is not None and problem not in FLEET_PROBLEMS:
         raise InputError(f"fleet is given for {problem}; accepted for: {', '.join(FLEET_PROBLEMS)}")
-    vehicles = problem not in ("tsp", "atsp", "ptsp")
-    least = 1 if vehicles else 2
+    tours = ("tsp", "atsp", "ptsp")
+    vehicles = problem not in (*tours, *PRIZE_PROBLEMS)
+    least = 2 if problem in tours else 1
     if num_customers < least:
         raise InputError(
             f"num_customers is {num_customers}; accepted for {problem}: at least {least}"

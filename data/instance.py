@@ -6,6 +6,7 @@ neutral default, so one batch can mix variants and sizes. A mask is True where a
 
 from __future__ import annotations
 
+from dataclasses import fields
 from enum import IntEnum
 from typing import Any
 
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from nco.data.errors import InputError
 from nco.data.fleet import Fleet, fleet_with_dtype, validate_fleet
-from nco.data.refusal import refuse
 from nco.data.prices import PRICES, Prices
+from nco.data.refusal import refuse
 from nco.data.traffic import CONSTANTS, Traffic
 
 UNLIMITED = 2**31 - 1
@@ -84,6 +85,10 @@ class Instance(TensorClass):
     prices: Tensor | None = None  # [B, 6] as `nco.data.prices.PRICES`
     zone: Tensor | None = None  # [B, N] int64; ways into a zone share noise; None is one zone
     kind: Tensor | None = None  # [B, N] int64, a `Kind`; which law a window was drawn from
+    # A tour collects prizes and pays the penalties of customers left out: all three or none
+    prize: Tensor | None = None  # [B, N]; expected, where noise decides on the realised one
+    penalty: Tensor | None = None  # [B, N] in the unit of lengths
+    min_prize: Tensor | None = None  # [B] what a tour must collect, unless it visits all
 
     def __post_init__(self) -> None:
         b, n = self.batch_size, self.valid.shape[-1]
@@ -101,6 +106,9 @@ class Instance(TensorClass):
             "prices": (*b, len(PRICES)),
             "zone": (*b, n),
             "kind": (*b, n),
+            "prize": (*b, n),
+            "penalty": (*b, n),
+            "min_prize": tuple(b),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
@@ -118,6 +126,7 @@ class Instance(TensorClass):
             )
         if (self.traffic is None) != (self.prices is None):
             raise InputError("traffic and prices are not both given; accepted: both, or none")
+        given_together(self, PRIZE_FIELDS)
 
     @property
     def num_nodes(self) -> int:
@@ -188,6 +197,9 @@ class Instance(TensorClass):
         prices: Any = None,
         zone: Any = None,
         kind: Any = None,
+        prize: Any = None,
+        penalty: Any = None,
+        min_prize: Any = None,
     ) -> Instance:
         """Build and validate a vehicle routing instance; what is not given is neutral.
 
@@ -219,6 +231,9 @@ class Instance(TensorClass):
             prices=prices,
             zone=zone,
             kind=kind,
+            prize=prize,
+            penalty=penalty,
+            min_prize=min_prize,
         )
 
 
@@ -276,6 +291,9 @@ def _build(
     prices: Any = None,
     zone: Any = None,
     kind: Any = None,
+    prize: Any = None,
+    penalty: Any = None,
+    min_prize: Any = None,
 ) -> Instance:
     if coords is None and distance is None:
         raise InputError("an instance needs coords or a distance matrix; neither is given")
@@ -295,6 +313,9 @@ def _build(
             return torch.full((b, *shape), default, dtype=dtype, device=lead.device)
         return _for_all(name, _tensor(name, value, dtype).to(lead.device), (b, *shape))
 
+    def optional(name: str, value: Any, *shape: int) -> Tensor | None:
+        return None if value is None else full(name, value, 0.0, *shape)
+
     def flag(name: str, value: Any) -> Tensor:
         return _for_all(name, _tensor(name, value, torch.bool).to(lead.device), (b,))
 
@@ -312,9 +333,9 @@ def _build(
     if time_window is None:
         window[..., 1] = torch.inf
     instance = Instance(
-        coords=None if coords is None else full("coords", coords, 0.0, n, 2),
-        distance=None if distance is None else full("distance", distance, 0.0, n, n),
-        duration=None if duration is None else full("duration", duration, 0.0, n, n),
+        coords=optional("coords", coords, n, 2),
+        distance=optional("distance", distance, n, n),
+        duration=optional("duration", duration, n, n),
         linehaul=full("demand", demand, 0.0, n),
         backhaul=full("backhaul", backhaul, 0.0, n),
         mixed_backhaul=flag("mixed_backhaul", mixed_backhaul),
@@ -334,6 +355,9 @@ def _build(
         prices=None if prices is None else full("prices", prices, 0.0, len(PRICES)),
         zone=None if zone is None else count(zone, "zone", n),
         kind=None if kind is None else count(kind, "kind", n),
+        prize=optional("prize", prize, n),
+        penalty=optional("penalty", penalty, n),
+        min_prize=optional("min_prize", min_prize),
         batch_size=[b],
     )
     validate(instance)
@@ -359,19 +383,29 @@ def validate(instance: Instance) -> None:
         refuse(name, bad, matrix, "finite numbers of at least 0")
         diagonal = matrix.diagonal(dim1=1, dim2=2)
         refuse(f"{name} to itself", (diagonal != 0) & real, diagonal, "0")
-    for name in ("linehaul", "backhaul", "service_time"):
+    for name in ("linehaul", "backhaul", "service_time", "prize", "penalty"):
         value = getattr(instance, name)
+        if value is None:
+            continue
         bad = (~value.isfinite() | (value < 0)) & real
         shown = "demand" if name == "linehaul" else name
         refuse(shown, bad, value, "finite numbers of at least 0")
     for name in ("capacity", "distance_limit"):
         value = getattr(instance, name)
         refuse(name, ~(value > 0), value, "a number above 0")
-    for name in ("linehaul", "backhaul"):
+    if instance.min_prize is not None:
+        bad = ~instance.min_prize.isfinite() | (instance.min_prize < 0)
+        refuse("min_prize", bad, instance.min_prize, "a finite number of at least 0")
+    for name in ("linehaul", "backhaul", "prize", "penalty"):
         value = getattr(instance, name)
+        if value is None:
+            continue
         shown = "demand" if name == "linehaul" else name
         at_depot = is_depot(instance) & (value != 0)
         refuse(f"{shown} (a depot's)", at_depot, value, "0")
+    for name in ("linehaul", "backhaul"):
+        value = getattr(instance, name)
+        shown = "demand" if name == "linehaul" else name
         above = value > instance.capacity.unsqueeze(1)
         limit = instance.capacity[above.any(1)]
         told = f"at most the capacity, {limit[0].item():g}" if len(limit) else ""
@@ -476,8 +510,16 @@ def duration_matrix(instance: Instance) -> Float[Tensor, "batch from to"]:
     return distance_matrix(instance) if instance.duration is None else instance.duration
 
 
-FIELDS = ("coords", "distance", "duration", "linehaul", "backhaul", "mixed_backhaul", "capacity",
-          "time_window", "service_time", "distance_limit", "open_route", "num_depots",
-          "num_vehicles", "valid", "rounding", "key", "fleet", "presence", "traffic", "prices",
-          "zone", "kind")  # fmt: skip
+FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Instance))
 """The names of the fields of an `Instance`."""
+PRIZE_FIELDS = ("prize", "penalty", "min_prize")
+"""Of a problem whose customers need not all be visited; an instance has all of them or none."""
+
+
+def given_together(instance: Instance, names: tuple[str, ...]) -> None:
+    """Raise `InputError` where some of these fields are given and others are not."""
+    missing = [name for name in names if getattr(instance, name) is None]
+    if 0 < len(missing) < len(names):
+        raise InputError(
+            f"{' and '.join(missing)} is missing; accepted: all of {', '.join(names)}, or none"
+        )

@@ -98,6 +98,9 @@ class InstanceModel(_Strict):
     prices: dict[str, Number] | None = None
     zone: list[Node] | None = None
     kind: list[Literal[0, 1, 2]] | None = None
+    prize: list[Number] | None = None
+    penalty: list[Number] | None = None
+    min_prize: Number | None = None
 
 
 class SolutionModel(_Strict):

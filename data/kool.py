@@ -6,11 +6,14 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from nco.data.errors import InputError
 from nco.data.instance import Instance
+from nco.data.prize_instances import TOUR_LENGTH, largest_penalty
 
-KoolProblem = Literal["tsp", "cvrp"]
+KoolProblem = Literal["tsp", "cvrp", "pctsp"]
 SET_SIZE = 10_000
 """Instances of each published set; a shorter prefix still draws them all."""
 CAPACITY = {10: 20, 20: 30, 50: 40, 100: 50}
@@ -22,7 +25,8 @@ def kool_instances(
 ) -> Instance:
     """The first instances of a published set: seed 1234 for test, 4321 for validation.
 
-    Coordinates are U[0, 1)^2, demands are integers 1..9. The draws come from numpy's legacy
+    Coordinates are U[0, 1)^2, demands are integers 1..9, prizes and penalties by the law of
+    `nco.data.prize_instances`. The draws come from numpy's legacy
     generator in the published order, in float64, and are rounded to float32, as the published code
     reads them.
 
@@ -31,7 +35,7 @@ def kool_instances(
         num_customers: for a TSP the number of nodes.
 
     Raises:
-        InputError: an unknown problem, a CVRP of a size that has no published capacity, or a
+        InputError: an unknown problem, a size that has no published capacity or penalties, or a
             number of instances that the set does not have.
     """
     if problem not in get_args(KoolProblem):
@@ -46,6 +50,8 @@ def kool_instances(
             raise InputError(f"num_customers is {num_customers}; accepted: at least 2")
         coords = random.uniform(size=(SET_SIZE, num_customers, 2))
         return Instance.tsp(coords=torch.from_numpy(coords[:num_instances]).float())
+    if problem == "pctsp":
+        return _pctsp(random, num_customers)[0][:num_instances]
     if num_customers not in CAPACITY:
         sizes = ", ".join(str(n) for n in CAPACITY)
         raise InputError(f"num_customers is {num_customers}; the published CVRP sets have {sizes}")
@@ -59,3 +65,41 @@ def kool_instances(
         demand=np.pad(demand[:num_instances], ((0, 0), (1, 0))),
         capacity=CAPACITY[num_customers],
     )
+
+
+def kool_realised_prizes(
+    num_customers: int, num_instances: int = SET_SIZE, seed: int = 1234
+) -> Float[Tensor, "batch node"]:
+    """The prizes that the stochastic PCTSP's published set has for the instances of
+    `kool_instances`.
+
+    Raises:
+        InputError: the size has no published penalties.
+    """
+    return _pctsp(np.random.RandomState(seed), num_customers)[1][:num_instances]
+
+
+def _pctsp(
+    random: np.random.RandomState, num_customers: int
+) -> tuple[Instance, Float[Tensor, "batch node"]]:
+    """A whole set, and its realised prizes."""
+    if num_customers not in TOUR_LENGTH:
+        sizes = ", ".join(str(n) for n in TOUR_LENGTH)
+        raise InputError(f"num_customers is {num_customers}; the published PCTSP sets have {sizes}")
+    n = num_customers
+    depot = random.uniform(size=(SET_SIZE, 1, 2))
+    customers = random.uniform(size=(SET_SIZE, n, 2))
+    penalty = random.uniform(size=(SET_SIZE, n)) * largest_penalty(n)
+    prize = random.uniform(size=(SET_SIZE, n)) * 4 / n
+    realised = random.uniform(size=(SET_SIZE, n)) * prize * 2
+
+    def at_customers(values: np.ndarray) -> Float[Tensor, "batch node"]:
+        return torch.from_numpy(np.pad(values, ((0, 0), (1, 0)))).float()
+
+    instance = Instance.vrp(
+        coords=torch.from_numpy(np.concatenate((depot, customers), axis=1)).float(),
+        penalty=at_customers(penalty),
+        prize=at_customers(prize),
+        min_prize=1.0,
+    )
+    return instance, at_customers(realised)

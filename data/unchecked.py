@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nco.data.fleet import Fleet
@@ -20,6 +20,10 @@ def unchecked(
     capacity: Float[Tensor, " batch"] | None = None,
     rounding: Rounding = Rounding.NONE,
     fleet: Fleet | None = None,
+    key: Int[Tensor, " batch"] | None = None,
+    prize: Float[Tensor, "batch node"] | None = None,
+    penalty: Float[Tensor, "batch node"] | None = None,
+    min_prize: Float[Tensor, " batch"] | None = None,
 ) -> Instance:
     """An `Instance` without validation, so without waiting for the device; else neutral.
 
@@ -51,5 +55,9 @@ def unchecked(
         valid=flat(True, n, dtype=torch.bool),
         rounding=flat(int(rounding), dtype=torch.int64),
         fleet=fleet,
+        key=key,
+        prize=prize,
+        penalty=penalty,
+        min_prize=min_prize,
         batch_size=[b],
     )

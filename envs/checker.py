@@ -21,6 +21,7 @@ from nco.data.fleet import Fleet
 from nco.data.instance import Instance, Rounding
 from nco.data.solution import Solution
 from nco.envs.fleet_checker import FleetJudge, require_vehicles
+from nco.envs.prize_checker import PrizeRules
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Report:
 
     cost: float
     """The length of all arcs driven, in the instance's units, feasible or not; its mean where
-    customers may not ask; inf where a route names a node or a depot that does not exist, since
-    such an arc has no length."""
+    customers may not ask, and with the penalties of customers left out where there are prizes; inf
+    where a route names a node or a depot that does not exist, since such an arc has no length."""
     feasible: bool
     """True when there is no violation."""
     violations: list[str]
@@ -75,6 +76,7 @@ def check_routes(
     tolerance: float = 1e-6,
     *,
     vehicles: list[int] | None = None,
+    realised_prizes: Sequence[float] | None = None,
 ) -> Report:
     """Cost and every violation of the routes of one instance (B = 1).
 
@@ -95,6 +97,8 @@ def check_routes(
       its vehicle, from the vehicle's depot.
     - where customers may not ask (``presence``), routes keep all rules as if all did, and the cost
       is the expected length of routes that skip those who do not.
+    - with prizes a customer is visited at most once, there is at most one route, and it collects
+      ``min_prize`` or visits all.
 
     Args:
         routes: customers in order of service, without depots. Empty routes are ignored.
@@ -103,13 +107,14 @@ def check_routes(
             ``tolerance * max(quantity, limit)``.
         vehicles: with a fleet, the vehicle of each route, which says its depot as well; else not
             looked at.
+        realised_prizes: by node, what was found where the instance's are expected ones only.
 
     Raises:
         InputError: there is more than one instance, not one depot for each route, with a fleet not
             one vehicle for each, or a TSP carries attributes (demand, windows, ...) that mean
             nothing without a depot.
     """
-    judge = _Judge(instance, tolerance)
+    judge = _Judge(instance, tolerance, realised_prizes)
     if instance.fleet is not None:
         return judge.fleet_report(instance.fleet, routes, require_vehicles(routes, vehicles))
     return judge.report(routes, depots)
@@ -235,10 +240,22 @@ def _numbers(value: Tensor) -> np.ndarray:
     return value[0].detach().double().cpu().numpy()
 
 
+def _prize_rules(instance: Instance, realised: Sequence[float] | None) -> PrizeRules | None:
+    if instance.prize is None or instance.penalty is None or instance.min_prize is None:
+        return None
+    prize = _numbers(instance.prize).tolist() if realised is None else realised
+    return PrizeRules(prize, _numbers(instance.penalty).tolist(), float(instance.min_prize[0]))
+
+
 class _Judge:
     """One instance in plain numbers, and the violations found so far."""
 
-    def __init__(self, instance: Instance, tolerance: float) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        tolerance: float,
+        realised_prizes: Sequence[float] | None = None,
+    ) -> None:
         _refuse_batch(instance)
         self.tolerance = tolerance
         self.num_depots = int(instance.num_depots[0])
@@ -257,6 +274,7 @@ class _Judge:
         self.presence = None if instance.presence is None else _numbers(instance.presence).tolist()
         self.capacity = float(instance.capacity[0])
         self.distance_limit = float(instance.distance_limit[0])
+        self.prizes = _prize_rules(instance, realised_prizes)
         self.violations: list[str] = []
         if self.num_depots == 0:
             self._refuse_attributes_without_depot()
@@ -274,6 +292,11 @@ class _Judge:
         for number, (route, depot) in enumerate(zip(routes, depots, strict=True), start=1):
             if route:
                 cost += self._route(number, route, depot)
+        if self.prizes is not None:
+            customers = [i for i in range(self.num_depots, len(self.valid)) if self.valid[i]]
+            penalties, broken = self.prizes.judge(routes, customers, self.tolerance)
+            cost += penalties
+            self.violations += broken
         return Report(cost, not self.violations, self.violations)
 
     def fleet_judge(self, fleet: Fleet) -> FleetJudge:
@@ -334,7 +357,7 @@ class _Judge:
         for node, real in enumerate(self.valid):
             if not real or node < self.num_depots:
                 continue
-            if visits[node] == 0:
+            if visits[node] == 0 and self.prizes is None:
                 self.violations.append(f"customer {node} is not visited")
             elif visits[node] > 1:
                 self.violations.append(f"customer {node} is visited {visits[node]} times, not once")

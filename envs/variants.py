@@ -10,6 +10,7 @@ from nco.envs.environment import Environment
 from nco.envs.fleet import FleetVRP
 from nco.envs.loads import BackhaulLoad, Load, Precedence
 from nco.envs.presence import ExpectedLength, PresenceSimulation
+from nco.envs.prize_collecting import PCTSP, SPCTSP
 from nco.envs.resources import Resource
 from nco.envs.scenario_cost import ScenarioCost
 from nco.envs.travel import Distance, Time
@@ -50,6 +51,8 @@ _plain: Mapping[str, Environment] = {
     "atsp": tsp,
     **vrp_variants,
     **{name: compose(variants) for name, variants in VARIANT_SETS.items()},
+    "pctsp": PCTSP(),
+    "spctsp": SPCTSP(),
 }
 environments: Mapping[str, Environment] = {
     **_plain,

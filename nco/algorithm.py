@@ -31,6 +31,7 @@ from nco.data.generators import generate
 from nco.data.instance import Instance
 from nco.data.noise import Scenarios, Split, hash_words
 from nco.decode import decode
+from nco.envs.adaptive import AdaptiveEnvironment
 from nco.envs.environment import Environment
 from nco.envs.objective import Objective
 from nco.kernels import Kernel
@@ -136,6 +137,13 @@ class Algorithm(pl.LightningModule, ABC):
     @abstractmethod
     def extra_loss(self, instance: Instance, trajectory: Trajectory) -> Tensor | None:
         """A loss besides the policy gradient, e.g. a critic's."""
+
+    @property
+    def validation_env(self) -> Environment:
+        """The same rules; noise that is seen on the way is that of one scenario for selection."""
+        if isinstance(self.env, AdaptiveEnvironment):
+            return self.env.in_scenarios(Scenarios(Split.SELECTION, 1))
+        return self.env
 
     @cached_property
     def kernel(self) -> Kernel | CapturedRollouts:

@@ -14,6 +14,7 @@ from nco.captured_rollout import CapturedRollouts
 from nco.data.batching import replace
 from nco.data.errors import InputError
 from nco.data.instance import Instance
+from nco.envs.adaptive import refuse_hindsight
 from nco.envs.environment import Environment, unit_coordinates
 from nco.kernels import Kernel
 from nco.models.policy import Policy
@@ -92,12 +93,13 @@ def decode(
 
     Raises:
         InputError: ``augment`` or ``samples`` is not accepted, or the policy cannot see the
-            instance.
+            instance; or the environment is adaptive and asked for the cheapest of several.
     """
     if augment not in (1, 8):
         raise InputError(f"augment is {augment}; accepted: 1 or 8")
     if samples < 1:
         raise InputError(f"samples is {samples}; accepted: 1 or more")
+    refuse_hindsight(env, multi_start=multi_start, samples=samples, augment=augment)
     strategy = strategy or Greedy()
     kernel = captured_steps(kernel, instance.valid.device)
     per_start = env.num_starts(instance) if multi_start else 1

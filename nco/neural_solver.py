@@ -16,6 +16,7 @@ from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.decode import decode
+from nco.envs.adaptive import AdaptiveEnvironment
 from nco.envs.checker import evaluate, routes_from_actions
 from nco.envs.fleet_checker import routes_of_vehicles
 from nco.kernels import Kernel, load_kernel
@@ -72,6 +73,11 @@ class NeuralSolver:
     def require(self, instance: Instance) -> None:
         """Raise where the model cannot see an attribute of the instance."""
         env = self.policy.env
+        if isinstance(env, AdaptiveEnvironment):
+            raise UnsupportedError(
+                f"model {self.name} ({self.card.problem}) decides as it sees more, so it has no "
+                "plan to give; accepted: models of problems whose solution is a plan"
+            )
         try:
             env.require(instance)
             self.policy.require(instance)

@@ -21,6 +21,8 @@ from nco.adapters import NewColumns
 from nco.data.errors import InputError
 from nco.data.fleet_generators import FleetLaw
 from nco.data.generators import InstanceDistribution, refuse_misfits
+from nco.envs.adaptive import refuse_hindsight
+from nco.envs.variants import environments
 from nco.kernels import Kernel
 from nco.policy_config import PolicyConfig
 from nco.problem_names import SIMULATED, Problem
@@ -252,6 +254,16 @@ class TrainConfig(Strict):
             )
         except InputError as error:
             raise ValueError(f"data.{error}") from error
+        chosen = self.validation
+        try:
+            refuse_hindsight(
+                environments[self.problem],
+                multi_start=chosen.multi_start,
+                samples=1,
+                augment=chosen.augment,
+            )
+        except InputError as error:
+            raise ValueError(f"validation of {self.problem}: {error}") from error
         return self
 
     @model_validator(mode="after")

@@ -72,6 +72,9 @@ def arguments(draw: st.DrawFn) -> dict[str, Any]:
     fields["time_window"] = [[draw(amounts), draw(late)] for _ in range(n)]
     fields["distance_limit"] = draw(st.just(math.inf) | st.floats(0.5, 1e6, width=32))
     fields["num_vehicles"] = draw(st.none() | st.integers(1, 2**31 - 1))
+    if draw(st.booleans()):
+        fields["prize"], fields["penalty"] = per_node(amounts), per_node(amounts)
+        fields["min_prize"] = draw(st.sampled_from([0.0, 0.5]))
     # the instance is built in the test: the types checked then take random numbers of Python's
     return {"num_depots": num_depots, **fields}
 
