@@ -117,6 +117,9 @@ class Algorithm(pl.LightningModule, ABC):
         """The policy's environment, priced by scenarios where the run asks for it."""
         asked = self.config.objective
         if asked is None:
+            if split == Split.SELECTION and isinstance(policy.env, AdaptiveEnvironment):
+                # noise that is seen on the way is that of one scenario
+                return policy.env.in_scenarios(Scenarios(split, 1))
             return policy.env
         count = asked.scenarios if split == Split.TRAIN else asked.validation_scenarios
         scenarios = Scenarios(split, count, self.config.seed)
@@ -137,13 +140,6 @@ class Algorithm(pl.LightningModule, ABC):
     @abstractmethod
     def extra_loss(self, instance: Instance, trajectory: Trajectory) -> Tensor | None:
         """A loss besides the policy gradient, e.g. a critic's."""
-
-    @property
-    def validation_env(self) -> Environment:
-        """The same rules; noise that is seen on the way is that of one scenario for selection."""
-        if isinstance(self.env, AdaptiveEnvironment):
-            return self.env.in_scenarios(Scenarios(Split.SELECTION, 1))
-        return self.env
 
     @cached_property
     def kernel(self) -> Kernel | CapturedRollouts:
