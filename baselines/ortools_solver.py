@@ -11,6 +11,8 @@ import numpy as np
 from ortools.constraint_solver import pywrapcp, routing_enums_pb2
 
 from nco.baselines.attributes import UNCERTAIN, Attribute, attributes, fleet, refuse_unsupported
+from nco.baselines.fleet_scaling import ScaledFleet, scale_fleet
+from nco.baselines.ortools_fleet import FleetModel
 from nco.baselines.scaling import NO_LIMIT, Scaled, scale_instance
 from nco.baselines.solver import Budget, require_limit
 from nco.baselines.workers import Routes, Search, solve_in_workers
@@ -39,6 +41,15 @@ class Problem:
     """Over all depots."""
     open_route: bool
     mixed: bool
+    first_solution_strategy: str
+    metaheuristic: str
+
+
+@dataclass(frozen=True)
+class FleetProblem:
+    """One instance with a fleet in integers."""
+
+    scaled: ScaledFleet
     first_solution_strategy: str
     metaheuristic: str
 
@@ -90,7 +101,7 @@ class ORToolsSolver:
             instance,
             budget,
             seed,
-            prepare=self._prepare,
+            prepare=self._prepare if instance.fleet is None else self._prepare_fleet,
             search=_search,
             num_workers=self.num_workers,
         )
@@ -108,6 +119,17 @@ class ORToolsSolver:
             first_solution_strategy=self.first_solution_strategy or _start(depots),
             metaheuristic=self.metaheuristic,
         )
+
+    def _prepare_fleet(self, instance: Instance) -> FleetProblem:
+        return FleetProblem(
+            scaled=scale_fleet(instance),
+            first_solution_strategy=_first_of_fleets(self.first_solution_strategy),
+            metaheuristic=self.metaheuristic,
+        )
+
+
+def _first_of_fleets(asked: str | None) -> str:
+    return asked or "parallel_cheapest_insertion"
 
 
 def supported(instance: Instance) -> frozenset[Attribute]:
@@ -249,8 +271,8 @@ class _Watch:
     other alive for ever.
     """
 
-    def __init__(self, model: _Model, search: Search) -> None:
-        self.model: _Model | None = model
+    def __init__(self, model: _Model | FleetModel, search: Search) -> None:
+        self.model: _Model | FleetModel | None = model
         self.search = search
         self.best = NO_LIMIT
 
@@ -262,9 +284,10 @@ class _Watch:
             self.search.improved(self.model.routes())
 
 
-def _search(problem: Problem, search: Search) -> Search:
+def _search(problem: Problem | FleetProblem, search: Search) -> Search:
     """Runs in a worker process."""
-    model = _Model(problem)
+    fleet = isinstance(problem, FleetProblem)
+    model = FleetModel(problem.scaled) if fleet else _Model(problem)
     routing = model.routing
     parameters = pywrapcp.DefaultRoutingSearchParameters()
     parameters.first_solution_strategy = _ENUMS["first_solution_strategy"].Value.Value(

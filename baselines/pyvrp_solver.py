@@ -6,6 +6,7 @@ For the interface of PyVRP 0.14, in which coordinates live in locations and visi
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy as np
 import pyvrp
 
 from nco.baselines.attributes import UNCERTAIN, Attribute, fleet, refuse_unsupported
+from nco.baselines.fleet_scaling import ScaledFleet, scale_fleet
+from nco.baselines.pyvrp_fleet import barrier, fleet_problem_data, fleet_routes
 from nco.baselines.scaling import NO_LIMIT, Scaled, scale_instance
 from nco.baselines.solver import Budget, require_limit
 from nco.baselines.workers import Routes, Search, solve_in_workers
@@ -21,7 +24,9 @@ from nco.data.instance import Instance
 from nco.data.solution import Solution
 
 SUPPORTED = (
-    frozenset(Attribute) - UNCERTAIN - {Attribute.SHARED_FLEET, Attribute.NO_LOAD, Attribute.PRIZES}
+    frozenset(Attribute)
+    - UNCERTAIN
+    - {Attribute.SHARED_FLEET, Attribute.NO_LOAD, Attribute.MIN_MAX, Attribute.PRIZES}
 )
 """Deliveries are kept before pickups by forbidden arcs, which a stop without a load would evade."""
 
@@ -44,6 +49,14 @@ class Problem:
     num_vehicles: int
     open_route: bool
     linehaul_first: bool
+
+
+@dataclass(frozen=True)
+class FleetProblem:
+    """One instance with a fleet in integers."""
+
+    scaled: ScaledFleet
+    coords: np.ndarray  # [N, 2]; zeros where there are none
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ class PyVRPSolver:
             instance,
             budget,
             seed,
-            prepare=_prepare,
+            prepare=_prepare if instance.fleet is None else _prepare_fleet,
             search=_search,
             num_workers=self.num_workers,
         )
@@ -87,15 +100,25 @@ def supported(instance: Instance) -> frozenset[Attribute]:
 
 
 def _prepare(instance: Instance) -> Problem:
-    n = instance.num_nodes
     return Problem(
         scaled=scale_instance(instance, penalty_ceiling=PENALTY_CEILING),
-        coords=np.zeros((n, 2)) if instance.coords is None else instance.coords[0].numpy(),
+        coords=_coords(instance),
         num_depots=int(instance.num_depots),
         num_vehicles=fleet(instance),
         open_route=bool(instance.open_route),
         linehaul_first=not bool(instance.mixed_backhaul),
     )
+
+
+def _prepare_fleet(instance: Instance) -> FleetProblem:
+    return FleetProblem(
+        scaled=scale_fleet(instance, penalty_ceiling=PENALTY_CEILING), coords=_coords(instance)
+    )
+
+
+def _coords(instance: Instance) -> np.ndarray:
+    n = instance.num_nodes
+    return np.zeros((n, 2)) if instance.coords is None else instance.coords[0].numpy()
 
 
 class _Stop:
@@ -116,42 +139,51 @@ class _Stop:
 class _Trace(pyvrp.IteratedLocalSearchCallbacks):
     """Notes each new best feasible solution."""
 
-    def __init__(self, search: Search, depots: int, tour: bool) -> None:
+    def __init__(
+        self, search: Search, routes: Callable[[pyvrp.Solution], Routes], forbidden: int
+    ) -> None:
         self.search = search
-        self.depots = depots
-        self.tour = tour
+        self.routes = routes
+        self.forbidden = forbidden
 
     def on_start(self, ils: pyvrp.IteratedLocalSearch) -> None:
         self.on_best(ils.initial_solution)
 
     def on_best(self, best: pyvrp.Solution) -> None:
         # a forbidden arc is no violation to PyVRP, only dear
-        if best.is_feasible() and best.distance_cost() < FORBIDDEN:
-            self.search.improved(self._routes(best))
-
-    def _routes(self, best: pyvrp.Solution) -> Routes:
-        first = 1 if self.tour else self.depots
-        visits = [
-            [first + visit.idx for visit in route if visit.is_client()] for route in best.routes()
-        ]
-        if self.tour:
-            return Routes([[0, *(node for route in visits for node in route)]])
-        return Routes(visits, [route.start_depot() for route in best.routes()])
+        if best.is_feasible() and best.distance_cost() < self.forbidden:
+            self.search.improved(self.routes(best))
 
 
-def _search(problem: Problem, search: Search) -> Search:
+def _routes(best: pyvrp.Solution, num_depots: int) -> Routes:
+    first = max(num_depots, 1)
+    visits = [
+        [first + visit.idx for visit in route if visit.is_client()] for route in best.routes()
+    ]
+    if not num_depots:
+        return Routes([[0, *(node for route in visits for node in route)]])
+    return Routes(visits, [route.start_depot() for route in best.routes()])
+
+
+def _search(problem: Problem | FleetProblem, search: Search) -> Search:
     """Runs in a worker process."""
     # importing pyvrp makes it print to stdout
     logger = logging.getLogger("pyvrp")
     logger.handlers.clear()
     logger.addHandler(logging.NullHandler())
-    tour = problem.num_depots == 0
-    if tour and len(problem.coords) == 1:
+    if isinstance(problem, FleetProblem):
+        depots = problem.scaled.num_depots
+        data = fleet_problem_data(problem.scaled, problem.coords)
+        callbacks = _Trace(search, lambda best: fleet_routes(best, depots), barrier(problem.scaled))
+    elif problem.num_depots == 0 and len(problem.coords) == 1:
         search.improved(Routes([[0]]))
         return search
-    callbacks = _Trace(search, problem.num_depots, tour)
+    else:
+        depots = problem.num_depots
+        data = _problem_data(problem)
+        callbacks = _Trace(search, lambda best: _routes(best, depots), FORBIDDEN)
     pyvrp.solve(
-        _problem_data(problem),
+        data,
         _Stop(search),
         seed=search.seed % MAX_SEED,
         collect_stats=False,

@@ -107,9 +107,9 @@ def scale_instance(
     fine_room = room if limited or timed else None
     scale, exact = _length_scale(distance, limit, slack, max_length, fine_room)
     # a limited route must not get shorter by rounding
-    units = _up(distance * scale, slack) if limited else _nearest(distance * scale)
+    units = up(distance * scale, slack) if limited else nearest(distance * scale)
     longest = int(units.max())
-    _refuse_overflow("distance", longest * len(units))
+    refuse_overflow("distance", longest * len(units))
     factor = 1
     if penalty_ceiling is not None:
         factor = max(1, -(-2 * longest // penalty_ceiling))
@@ -121,7 +121,7 @@ def scale_instance(
         distance=units,
         distance_scale=scale,
         exact=exact,
-        distance_limit=int(_down(limit * scale, limit_slack)) if limited else NO_LIMIT,
+        distance_limit=int(down(limit * scale, limit_slack)) if limited else NO_LIMIT,
         duration=duration,
         service=service,
         early=early,
@@ -140,16 +140,19 @@ def scale_loads(instance: Instance) -> tuple[np.ndarray, np.ndarray, int]:
     return _loads(instance.to(torch.float64), slack, 1, MAX_TOTAL)[:3]
 
 
-def _nearest(values: np.ndarray) -> np.ndarray:
+def nearest(values: np.ndarray) -> np.ndarray:
+    """To the nearest integer, halves up."""
     return np.floor(values + 0.5).astype(np.int64)
 
 
-def _up(values: np.ndarray, slack: float) -> np.ndarray:
+def up(values: np.ndarray, slack: float) -> np.ndarray:
+    """To the next integer: what must not get smaller by rounding."""
     # a value within rounding error of an integer is that integer
     return np.ceil(values * (1 - slack)).astype(np.int64)
 
 
-def _down(values: np.ndarray | float, slack: float) -> np.ndarray:
+def down(values: np.ndarray | float, slack: float) -> np.ndarray:
+    """To an integer that is no larger, slack apart: a limit."""
     return np.asarray(np.floor(np.asarray(values) * (1 + slack)), dtype=np.int64)
 
 
@@ -166,7 +169,7 @@ def _exact_scale(values: np.ndarray, slack: float, max_length: int) -> int | Non
     return None
 
 
-def _fine_scale(longest: float, total: float, room: int) -> float:
+def fine_scale(longest: float, total: float, room: int) -> float:
     """A power of ten that makes ``longest`` at least FINE units, or as many as the ``total`` has
     room for, but at least RESOLUTION."""
     finest = np.floor(np.log10(min(10 * FINE / longest, room / total)))
@@ -186,12 +189,12 @@ def _length_scale(
         return RESOLUTION / float(given.max()), False
     # a tour is at least as long as all arcs to nearest neighbours, and it leaves each arc's end
     # and comes back; each of its n arcs is rounded by half a unit at most
-    nearest = np.where(np.eye(len(distance), dtype=bool), np.inf, distance).min(1).sum()
-    mean = max(float(nearest), 2 * longest) / len(distance)
+    shortest = np.where(np.eye(len(distance), dtype=bool), np.inf, distance).min(1).sum()
+    mean = max(float(shortest), 2 * longest) / len(distance)
     wanted = max(RESOLUTION / longest, 0.5 / (WORST_ERROR * mean))
     power = 10.0 ** np.ceil(np.log10(wanted))
     if fine_room is not None:
-        power = max(power, _fine_scale(longest, longest * len(distance), fine_room))
+        power = max(power, fine_scale(longest, longest * len(distance), fine_room))
     fitting = min(power, max_length / longest)
     error = 0.5 / (fitting * mean)
     if error > ACCEPTED_ERROR:
@@ -202,7 +205,8 @@ def _length_scale(
     return float(fitting), False
 
 
-def _refuse_overflow(name: str, total: int | float) -> None:
+def refuse_overflow(name: str, total: int | float) -> None:
+    """Raise `InputError` where a sum of units comes near the end of 64-bit integers."""
     if total > MAX_TOTAL:
         raise InputError(f"{name} adds up to {total:g} units; accepted: at most {MAX_TOTAL}")
 
@@ -229,15 +233,15 @@ def _times(wide: Instance, slack: float, factor: int, room: int) -> Times:
     total = float(values.max()) * n
     exact = _exact_scale(values, slack, MAX_TOTAL)
     if exact is None:
-        scale = _fine_scale(float(duration.max()) or float(values.max()), total, room)
+        scale = fine_scale(float(duration.max()) or float(values.max()), total, room)
         slack_late = max(slack, LIMIT_SLACK)
     else:
         scale = float(exact * _affordable(factor, total * exact, room))
         slack_late = slack
-    _refuse_overflow("time", total * scale)
-    opens = _up(early * scale, slack)
+    refuse_overflow("time", total * scale)
+    opens = up(early * scale, slack)
     closes = np.full(n, NO_LIMIT)
-    closes[closing] = _down(late[closing] * scale, slack_late)
+    closes[closing] = down(late[closing] * scale, slack_late)
     shut = np.flatnonzero(opens > closes)
     if len(shut):
         i = int(shut[0])
@@ -245,7 +249,7 @@ def _times(wide: Instance, slack: float, factor: int, room: int) -> Times:
             f"time_window of node {i} is [{early[i]:g}, {late[i]:g}], shorter than the rounding "
             f"to {1 / scale:g}; accepted: wider windows, or decimals with at most 4 digits"
         )
-    return _up(duration * scale, slack), _up(service * scale, slack), opens, closes, scale
+    return up(duration * scale, slack), up(service * scale, slack), opens, closes, scale
 
 
 def _affordable(factor: int, total: float, room: int) -> int:
@@ -262,21 +266,21 @@ def _loads(
     if not np.isfinite(capacity):
         return (linehaul > 0).astype(np.int64), (backhaul > 0).astype(np.int64), NO_LIMIT, 1.0
     values = np.unique(np.concatenate([linehaul, backhaul, [capacity]]))
-    denominator = _denominator(values[values > 0], slack)
+    common = denominator(values[values > 0], slack)
     # otherwise the capacity becomes an integer, so that a full load still fits
-    scale = LOAD_UNITS / capacity if denominator is None else float(denominator)
+    scale = LOAD_UNITS / capacity if common is None else float(common)
     total = scale * max(capacity, float(linehaul.sum() + backhaul.sum()))
     factor = _affordable(factor, total, room)
-    _refuse_overflow("capacity", total * factor)
+    refuse_overflow("capacity", total * factor)
     return (
-        _up(linehaul * scale, slack) * factor,
-        _up(backhaul * scale, slack) * factor,
-        int(_down(capacity * scale, slack)) * factor,
+        up(linehaul * scale, slack) * factor,
+        up(backhaul * scale, slack) * factor,
+        int(down(capacity * scale, slack)) * factor,
         scale * factor,
     )
 
 
-def _denominator(values: np.ndarray, slack: float) -> int | None:
+def denominator(values: np.ndarray, slack: float) -> int | None:
     """The smallest factor that makes all positive values integers."""
     candidates = np.arange(1, MAX_DENOMINATOR + 1)
     for value in values:

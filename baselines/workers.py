@@ -44,6 +44,7 @@ class Routes:
 
     routes: list[list[int]]
     depots: list[int] | None = None
+    vehicles: list[int] | None = None
 
 
 @dataclass
@@ -198,7 +199,7 @@ def _judge(name: str, single: Instance, outcome: _Outcome) -> Solution:
     """The solution and its trace in our own costs."""
     trace: list[tuple[float, float]] = []
     for at, found in _thinned(outcome.improvements):
-        report = check_routes(single, found.routes, found.depots)
+        report = check_routes(single, found.routes, found.depots, vehicles=found.vehicles)
         # the solver's rounded costs may call better what is not
         if report.feasible and (not trace or report.cost < trace[-1][1]):
             trace.append((at, report.cost))
@@ -208,6 +209,7 @@ def _judge(name: str, single: Instance, outcome: _Outcome) -> Solution:
         solver=name,
         seconds=outcome.seconds,
         depots=outcome.best.depots,
+        vehicles=outcome.best.vehicles,
         trace=trace,
     )
 

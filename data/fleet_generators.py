@@ -17,7 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from dataclasses import replace as replace_law
+from typing import ClassVar, Literal, cast, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -95,6 +96,19 @@ class FleetLaw:
             )
         if self.shift is not None and not 1 <= self.shift < math.inf:
             raise InputError(f"shift is {self.shift}; accepted: at least 1, or none")
+
+
+def fleet_law(num_vehicles: tuple[int, int] | None, profile: str | None) -> FleetLaw | None:
+    """A law of which only these are given; None where nothing is.
+
+    Raises:
+        InputError: as `FleetLaw`.
+    """
+    if num_vehicles is None and profile is None:
+        return None
+    # the law itself refuses a name that it does not know
+    law = FleetLaw(profile=cast("ProfileLaw | None", profile))
+    return law if num_vehicles is None else replace_law(law, num_vehicles=num_vehicles)
 
 
 def fleet_instances(

@@ -46,6 +46,8 @@ def solution_to_geojson(solution: Solution) -> dict[str, Any]:
         path = [*([depot] if depot >= 0 else []), *route, *([] if is_open else start)]
         line = {"type": "LineString", "coordinates": [places[node] for node in path]}
         told = {"route": number, "customers": route, "depot": depot if depot >= 0 else None}
+        if solution.vehicles:
+            told["vehicle"] = solution.vehicles[number - 1]
         # a LineString has at least two positions; a vehicle that stays at home has no geometry
         features.append(_feature(line if len(path) > 1 else None, told))
     for node, place in enumerate(places):

@@ -32,7 +32,7 @@ td, th {{ text-align: left; padding: 0.2em 1em 0.2em 0; vertical-align: top; }}<
 <body>
 <h1>{title}</h1>
 {svg}
-<table><tr><th>route</th><th>from</th><th>customers</th></tr>
+<table><tr><th>route</th>{driver}<th>from</th><th>customers</th></tr>
 {rows}
 </table>
 {violations}
@@ -48,7 +48,8 @@ def require_drawable(instance: Instance, name: str) -> None:
 
 
 def draw(solution: Solution, axes: Axes) -> None:
-    """Draw a solution into ``axes``: a colour for each route, black squares for depots.
+    """Draw a solution into ``axes``: a colour for each route, or with a fleet for each vehicle;
+    black squares for depots.
 
     Customers are dots, those with a pickup triangles; the ones that no route visits stay grey. An
     open route ends at its last customer.
@@ -79,7 +80,7 @@ def draw(solution: Solution, axes: Axes) -> None:
     for number, (route, depot) in enumerate(zip(solution.routes, solution.depots, strict=True)):
         start = [depot] if num_depots else []
         back = [] if is_open else start or route[:1]
-        colour = colour_of(number)
+        colour = colour_of(solution.vehicles[number] if solution.vehicles else number)
         axes.plot(*columns([*start, *route, *back]), "-", color=colour, linewidth=1.2)
         customers(route, colour)
     axes.plot(*columns(range(num_depots)), "s", color="black", markersize=max(6.0, size))
@@ -98,10 +99,17 @@ def colour_of(number: int) -> tuple[float, float, float, float]:
 
 
 def title(solution: Solution) -> str:
-    """Solver, cost, routes, and whether the solution is infeasible."""
+    """Solver, cost, routes, vehicles with a fleet, and whether the solution is infeasible."""
     state = "" if solution.feasible else ", infeasible"
-    many = "route" if len(solution.routes) == 1 else "routes"
-    return f"{solution.solver}: cost {solution.cost:,.6g}, {len(solution.routes)} {many}{state}"
+    many = counted(len(solution.routes), "route")
+    if solution.vehicles:
+        many += f" of {counted(len(set(solution.vehicles)), 'vehicle')}"
+    return f"{solution.solver}: cost {solution.cost:,.6g}, {many}{state}"
+
+
+def counted(number: int, what: str) -> str:
+    """One route, two routes."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def figure(solution: Solution) -> Figure:
@@ -117,6 +125,10 @@ def figure(solution: Solution) -> Figure:
         handles = [Line2D([], [], linestyle="", marker=m, color="0.3", label=name)
                    for name, m in told.items()]  # fmt: skip
         drawn.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    if solution.vehicles:
+        handles = [Line2D([], [], color=colour_of(vehicle), label=f"vehicle {vehicle}")
+                   for vehicle in sorted(set(solution.vehicles))]  # fmt: skip
+        drawn.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
     return drawn
 
 
@@ -134,17 +146,20 @@ def html_page(solution: Solution, heading: str) -> str:
     Raises:
         InputError: the instance has no coordinates.
     """
+    drivers = [f"<td>{vehicle}</td>" for vehicle in solution.vehicles]
+    drivers = drivers or [""] * len(solution.routes)
     rows = "\n".join(
-        f"<tr><td>{number}</td><td>{'' if depot < 0 else depot}</td>"
+        f"<tr><td>{number}</td>{driver}<td>{'' if depot < 0 else depot}</td>"
         f"<td>{' '.join(map(str, route))}</td></tr>"
-        for number, (route, depot) in enumerate(
-            zip(solution.routes, solution.depots, strict=True), start=1
+        for number, (route, depot, driver) in enumerate(
+            zip(solution.routes, solution.depots, drivers, strict=True), start=1
         )
     )
     items = "".join(f"<li>{html.escape(line)}</li>" for line in solution.violations)
     return PAGE.format(
         title=html.escape(heading),
         svg=svg(figure(solution)),
+        driver="<th>vehicle</th>" if solution.vehicles else "",
         rows=rows,
         violations=f"<h2>Violations</h2><ul>{items}</ul>" if items else "",
     )

@@ -78,6 +78,11 @@ def read_sol(path: str | Path) -> StoredSolution:
 def require_one_depot(instance: Instance, path: Path) -> None:
     """Raise `InputError` where a .sol file could not tell the routes of the instance."""
     num_depots = int(instance.num_depots[0])
+    if instance.fleet is not None:
+        raise InputError(
+            f"{path}: the form does not say which vehicle drives a route of a fleet; accepted: "
+            ".json or .geojson"
+        )
     if num_depots != 1:
         raise InputError(
             f"{path}: a .sol file is for one depot, the instance has {num_depots}; accepted: "
@@ -89,8 +94,8 @@ def write_sol(solution: Solution, path: str | Path) -> None:
     """Write the routes and the cost in CVRPLIB's form, which has no word for infeasible.
 
     Raises:
-        InputError: the routes are of a TSP or of several depots, which the form cannot tell apart,
-            the cost is not finite, or the file cannot be written.
+        InputError: the routes are of a TSP, of several depots or of a fleet, which the form cannot
+            tell apart, the cost is not finite, or the file cannot be written.
     """
     path = Path(path)
     require_one_depot(solution.instance, path)

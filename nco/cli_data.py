@@ -63,16 +63,33 @@ def generate(
     part: Annotated[
         str, typer.Option(help="Of a collection: train, validation, test or all.")
     ] = "test",
+    vehicles: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            help="For pvrp and pvrp-zones: smallest and largest number; by default 2 10.",
+            show_default=False,
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="For pvrp and pvrp-zones: random, angular, clustered or grid; by default each "
+            "instance draws one.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Draw fresh instances and write them.
 
     The problems are tsp, atsp, all variants of the CVRP from ovrp to mdovrpmbltw by their names in
     the literature, and the mixed sets mtvrp-16, mtvrp-24 and mtvrp-48, whose instances draw a
-    variant each. On city maps they are atsp, acvrp, acvrptw, aovrp, ..., amtvrp-16 and so on.
+    variant each. With vehicles that differ they are pvrp and pvrp-zones. On city maps they are
+    atsp, acvrp, acvrptw, aovrp, ..., amtvrp-16 and so on.
     """
     from nco import data_files
     from nco.api import generate as draw
     from nco.data.city_map import part_by_name
+    from nco.data.fleet_generators import fleet_law
 
     drawn = draw(
         problem,
@@ -84,6 +101,7 @@ def generate(
         variant,
         cities,
         part_by_name(part),
+        fleet_law(vehicles, profile),
     )
     names = [f"{problem}{num_customers}-{seed}-{i}" for i in range(1, batch + 1)]
     for path in data_files.write_all(drawn, names, output):

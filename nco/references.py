@@ -58,9 +58,10 @@ def reference_costs(
         stored: dict[str, Any] = json.loads(path.read_text())
         costs = []
         singles = unbatch(instance)
+        routes_and_depots = stored["routes"], stored["depots"]
         # files from before there were fleets do not name vehicles
         drivers = stored.get("vehicles", [None] * len(singles))
-        entries = zip(singles, stored["routes"], stored["depots"], drivers, strict=True)
+        entries = zip(singles, *routes_and_depots, drivers, strict=True)
         for one, routes, depots, vehicles in entries:
             report = check_routes(one, routes, depots, vehicles=vehicles)
             if not report.feasible:

@@ -41,7 +41,7 @@ class PyVRPConfig(BaseSolverConfig):
     """See `nco.baselines.pyvrp_solver.PyVRPSolver`."""
 
     package: ClassVar[str | None] = "pyvrp"
-    problems: ClassVar[tuple[str, ...]] = RICH
+    problems: ClassVar[tuple[str, ...]] = (*RICH, "pvrp", "pvrp-zones")
     note: ClassVar[str] = "iterated local search; problems also combined; MIT"
 
     solver: Literal["pyvrp"]
@@ -52,8 +52,10 @@ class ORToolsConfig(BaseSolverConfig):
     """See `nco.baselines.ortools_solver.ORToolsSolver`."""
 
     package: ClassVar[str | None] = "ortools"
-    problems: ClassVar[tuple[str, ...]] = RICH
-    note: ClassVar[str] = "guided local search, no seed; problems also combined; Apache-2.0"
+    problems: ClassVar[tuple[str, ...]] = (*RICH, "pvrp", "pvrp-zones")
+    note: ClassVar[str] = (
+        "guided local search, no seed; problems also combined, pvrp also min-max; Apache-2.0"
+    )
 
     solver: Literal["ortools"]
     first_solution_strategy: (
