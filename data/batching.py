@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from nco.data.errors import InputError
@@ -115,6 +116,18 @@ def replace(instance: Instance, changes: Mapping[str, Tensor | Fleet | None]) ->
         raise InputError(f"unknown fields {sorted(unknown)}; accepted: {', '.join(FIELDS)}")
     fields: dict[str, Any] = {name: getattr(instance, name) for name in FIELDS} | dict(changes)
     return Instance(**fields, batch_size=instance.batch_size)
+
+
+def with_nodes(instance: Instance, index: Int[Tensor, " kept"]) -> Instance:
+    """The same instances with only these nodes, in this order; all depots must be among them,
+    first."""
+    changes: dict[str, Tensor | None] = {}
+    for name in (*PER_NODE, *PER_ARC):
+        value = getattr(instance, name)
+        if value is not None:
+            value = value.index_select(1, index)
+            changes[name] = value.index_select(2, index) if name in PER_ARC else value
+    return replace(instance, changes)
 
 
 def with_dtype(instance: Instance, dtype: torch.dtype) -> Instance:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from nco.data.instance import Instance
 from nco.data.noise import Scenarios
+from nco.envs.environment import Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +85,29 @@ def outcomes_in_parts(
         torch.cat([part.parts for part in found], 2),
         torch.cat([part.measures for part in found], 2),
     )
+
+
+@final
+@dataclass(frozen=True)
+class CertainCost(ScenarioCost):
+    """The price of plans where all is known: in every scenario the environment's own cost."""
+
+    env: Environment
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        return ("cost",)
+
+    @property
+    def measure_names(self) -> tuple[str, ...]:
+        return ()
+
+    def outcomes(
+        self,
+        instance: Instance,
+        plans: Int[Tensor, "batch plan step"],
+        scenarios: Scenarios,
+    ) -> Outcomes:
+        cost = self.env.cost(instance, plans).double()
+        parts = cost[:, :, None, None].expand(-1, -1, scenarios.count, 1)
+        return Outcomes(parts, parts[..., :0])
