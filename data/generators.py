@@ -43,7 +43,9 @@ STOCHASTIC = ("ptsp", "pcvrp")
 """Customers that may not ask."""
 FLEET_PROBLEMS = ("pvrp", "pvrp-zones")
 """Profiled VRPs: with preferences, with zones."""
-DAY_PROBLEMS = ("svrptw", "mdsvrptw")
+ADAPTIVE = "-adaptive"
+"""Ends the name of a problem whose plan is made on the way, as noise is seen."""
+DAY_PROBLEMS = ("svrptw", "mdsvrptw", f"svrptw{ADAPTIVE}", f"mdsvrptw{ADAPTIVE}")
 """Soft windows and traffic by the time of day, with one depot and with several."""
 PROBLEMS = (
     "tsp",
@@ -142,7 +144,7 @@ def generate(
         day = DAY_PRESETS[distribution]
         if capacity is not None:
             day = dataclasses.replace(day, capacity=capacity)
-        several = problem == "mdsvrptw"
+        several = problem.startswith("md")
         return service_days(batch, num_customers, generator, day, several_depots=several).instance
     coordinates = by_name(distribution)
     if problem == "tsp":

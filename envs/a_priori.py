@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nco.data.instance import Instance
-from nco.envs.environment import Environment, NodeFeatures, State
+from nco.envs.delegate import Delegate
+from nco.envs.environment import Environment, NodeFeatures
 
 
 class PlanPrice(ABC):
@@ -49,7 +50,7 @@ class PlanPrice(ABC):
 
 @final
 @dataclass(frozen=True)
-class APriori(Environment):
+class APriori(Delegate):
     """The rules of a certain problem with another price.
 
     Args:
@@ -61,58 +62,20 @@ class APriori(Environment):
     price: PlanPrice
 
     @property
-    def has_depot(self) -> bool:
-        return self.rules.has_depot
+    def followed(self) -> Environment:
+        return self.rules
 
     @property
     def node_feature_names(self) -> tuple[str, ...]:
         return (*self.rules.node_feature_names, *self.price.node_feature_names)
 
-    @property
-    def depot_feature_names(self) -> tuple[str, ...]:
-        return self.rules.depot_feature_names
-
-    @property
-    def context_feature_names(self) -> tuple[str, ...]:
-        return self.rules.context_feature_names
-
-    @property
-    def attribute_names(self) -> tuple[str, ...]:
-        return self.rules.attribute_names
-
     def require(self, instance: Instance) -> None:
         self.rules.require(self.price.certain(instance))
-
-    def reset(self, instance: Instance, num_trajectories: int) -> State:
-        return self.rules.reset(instance, num_trajectories)
-
-    def action_mask(self, state: State) -> Bool[Tensor, "batch trajectory node"]:
-        return self.rules.action_mask(state)
-
-    def step(self, state: State, action: Int[Tensor, "batch trajectory"]) -> State:
-        return self.rules.step(state, action)
-
-    def done(self, state: State) -> Bool[Tensor, "batch trajectory"]:
-        return self.rules.done(state)
-
-    def max_steps(self, instance: Instance) -> int:
-        return self.rules.max_steps(instance)
-
-    def min_steps(self, instance: Instance) -> int:
-        return self.rules.min_steps(instance)
 
     def cost(
         self, instance: Instance, actions: Int[Tensor, "batch trajectory step"]
     ) -> Float[Tensor, "batch trajectory"]:
         return self.price.cost(instance, actions)
-
-    def start_actions(
-        self, instance: Instance, num_trajectories: int
-    ) -> Int[Tensor, "batch trajectory forced"]:
-        return self.rules.start_actions(instance, num_trajectories)
-
-    def num_starts(self, instance: Instance) -> int:
-        return self.rules.num_starts(instance)
 
     def node_features(self, instance: Instance) -> NodeFeatures:
         seen = self.rules.node_features(instance)
@@ -123,6 +86,3 @@ class APriori(Environment):
             depot=seen.depot,
             valid=seen.valid,
         )
-
-    def context_features(self, state: State) -> Float[Tensor, "batch trajectory feature"]:
-        return self.rules.context_features(state)

@@ -41,6 +41,10 @@ class Load(Resource):
         return frozenset({CAPACITY})
 
     @property
+    def forbids(self) -> bool:
+        return True
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         return ("remaining_capacity",)
 
@@ -109,6 +113,10 @@ class BackhaulLoad(Resource):
     @property
     def attributes(self) -> frozenset[str]:
         return frozenset({CAPACITY, *((MIXED_BACKHAULS,) if self.mixed else ())})
+
+    @property
+    def forbids(self) -> bool:
+        return True
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -186,6 +194,10 @@ class Precedence(Resource):
     @property
     def attributes(self) -> frozenset[str]:
         return frozenset({BACKHAULS})
+
+    @property
+    def forbids(self) -> bool:
+        return True
 
     @property
     def feature_names(self) -> tuple[str, ...]:

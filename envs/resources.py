@@ -77,6 +77,11 @@ class Resource(ABC):
 
     @property
     @abstractmethod
+    def forbids(self) -> bool:
+        """Whether it can keep a vehicle from a customer; else `within` is never asked."""
+
+    @property
+    @abstractmethod
     def feature_names(self) -> tuple[str, ...]:
         """Names of the columns that `features` returns."""
 

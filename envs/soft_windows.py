@@ -22,6 +22,7 @@ from nco.data.errors import InputError
 from nco.data.instance import Instance, is_customer
 from nco.data.noise import Scenarios
 from nco.data.prices import PRICES
+from nco.envs.a_priori import PlanPrice
 from nco.envs.scenario_cost import Outcomes, ScenarioCost
 from nco.envs.stochastic_travel import (
     Map,
@@ -29,7 +30,6 @@ from nco.envs.stochastic_travel import (
     Roads,
     ScenarioRoads,
     require_traffic,
-    useful_departure,
 )
 
 LATE = 1e-6
@@ -64,6 +64,30 @@ class SoftWindowCost(ScenarioCost):
     ) -> Outcomes:
         require_single_visits(instance, plans)
         return simulated(ScenarioRoads.of(instance, scenarios), instance, plans.unsqueeze(1))
+
+
+@final
+@dataclass(frozen=True)
+class MeanTravelPrice(PlanPrice):
+    """What plans cost where every way takes its mean time: an estimate from below, since lateness
+    is convex in the times. Windows are seen through the rules' own features."""
+
+    @property
+    def node_feature_names(self) -> tuple[str, ...]:
+        return ()
+
+    def node_features(self, instance: Instance) -> Float[Tensor, "batch node feature"]:
+        return instance.time_window[:, :, :0]
+
+    def certain(self, instance: Instance) -> Instance:
+        require_traffic(instance)
+        return instance
+
+    def cost(
+        self, instance: Instance, actions: Int[Tensor, "batch trajectory step"]
+    ) -> Float[Tensor, "batch trajectory"]:
+        found = simulated(MeanRoads(Map.of(instance)), instance, actions.unsqueeze(1))
+        return found.cost.squeeze(2).to(instance.dtype)
 
 
 def mean_outcomes(instance: Instance, plans: Int[Tensor, "batch plan step"]) -> Outcomes:
@@ -138,7 +162,6 @@ def simulated(
     legs = _Legs.of(instance, plans)
     early, late = (column.double() for column in instance.time_window.unbind(2))
     service = instance.service_time.double()
-    entries = roads.map.entries
 
     def at(values: Float[Tensor, "batch node"], node: Tensor) -> Tensor:
         return values.gather(1, node.flatten(1)).view(node.shape)
@@ -151,20 +174,17 @@ def simulated(
             x[..., step] for x in (legs.origin, legs.to, legs.leaves, legs.arrives)
         )
         opens, closes = at(early, to), at(late, to)
-        free = entries(roads.map.free, origin, to)
-        clock = torch.where(leaves, useful_departure(at(early, origin), opens, free), clock)
-        time = roads.times(origin, to, clock)
-        arrival = clock + time
-        start = torch.maximum(arrival, opens)
-        excess = (arrival - closes).clamp(min=0)
+        ready = torch.where(leaves, at(early, origin), clock)
+        leg = roads.drive(origin, to, ready, opens, leaves)
+        excess = (leg.arrival - closes).clamp(min=0)
         home = ~arrives & ~leaves
-        travel = travel + time
-        waiting = waiting + (start - arrival) * arrives
+        travel = travel + leg.time
+        waiting = waiting + (leg.start - leg.arrival) * arrives
         lateness = lateness + excess * arrives
         # a window that never closes is never missed: inf * 0 is no number
         overtime = overtime + torch.where(home, excess, 0.0)
         late_customers = late_customers + ((excess > LATE) & arrives)
-        clock = start + at(service, to)
+        clock = leg.start + at(service, to)
     routes = (legs.leaves & legs.arrives).sum(3).expand(shape).double()
     served = legs.arrives.sum(3).expand(shape)
     customers = is_customer(instance).sum(1).view(-1, 1, 1)

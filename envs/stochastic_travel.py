@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nco.data.batching import replace
@@ -91,6 +91,16 @@ def require_traffic(instance: Instance) -> Float[Tensor, "batch constant"]:
     return instance.traffic
 
 
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One way of each route, and the wait at its end."""
+
+    time: Float[Tensor, "batch scenario plan"]
+    arrival: Float[Tensor, "batch scenario plan"]
+    start: Float[Tensor, "batch scenario plan"]
+    """Of service, when the window is open."""
+
+
 class Roads(ABC):
     """Travel times by the departure."""
 
@@ -109,6 +119,28 @@ class Roads(ABC):
         clock: Float[Tensor, "batch scenario plan"],
     ) -> Float[Tensor, "batch scenario plan"]:
         """Of ways begun at ``clock``; to stay takes no time."""
+
+    def drive(
+        self,
+        origin: Int[Tensor, "batch #scenario plan"],
+        to: Int[Tensor, "batch #scenario plan"],
+        ready: Float[Tensor, "batch scenario plan"],
+        opens: Float[Tensor, "batch #scenario plan"],
+        fresh: Bool[Tensor, "batch #scenario plan"],
+    ) -> Leg:
+        """One way of each route.
+
+        Args:
+            ready: when the vehicle could leave.
+            opens: when the destination's window opens.
+            fresh: whether it leaves a depot, for a new route: then it goes in time for the window
+                if the roads were free, and not before it is ready.
+        """
+        free = self.map.entries(self.map.free, origin, to)
+        departure = torch.where(fresh, torch.maximum(ready, opens - free), ready)
+        time = self.times(origin, to, departure)
+        arrival = departure + time
+        return Leg(time, arrival, torch.maximum(arrival, opens))
 
 
 @final
@@ -251,14 +283,6 @@ def day_clocks(instance: Instance, count: int) -> Float[Tensor, "clock batch 1 1
     closes = torch.where(closes.isinf(), opens + DAY, closes)
     share = (torch.arange(count, device=opens.device, dtype=torch.float64) + 0.5) / count
     return (opens + (closes - opens) * share.unsqueeze(1)).view(count, -1, 1, 1)
-
-
-def useful_departure(
-    opens: Float[Tensor, "..."], early: Float[Tensor, "..."], free: Float[Tensor, "..."]
-) -> Float[Tensor, "..."]:
-    """When a route leaves its depot: in time for its first customer's window if the roads were
-    free, and not before the depot opens."""
-    return torch.maximum(opens, early - free)
 
 
 def _off_diagonal(matrix: Float[Tensor, "batch node node"]) -> Float[Tensor, "batch node node"]:

@@ -22,6 +22,11 @@ from nco.envs.resources import (
     precise_zeros,
 )
 
+WINDOW_FEATURES = ("window_start", "window_end", "service_time", "inverse_horizon")
+"""The columns of `window_features`."""
+WINDOW_DEPOT_FEATURES = ("window_start", "window_end", "inverse_horizon")
+"""Those that mean something at a depot."""
+
 
 def _way_home(
     instance: Instance, matrix: Float[Tensor, "batch from to"], num_depots: int
@@ -45,6 +50,10 @@ class Time(Resource):
         return frozenset({TIME_WINDOWS})
 
     @property
+    def forbids(self) -> bool:
+        return True
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         return ("service_start",)
 
@@ -54,18 +63,18 @@ class Time(Resource):
 
     @property
     def node_feature_names(self) -> tuple[str, ...]:
-        return ("window_start", "window_end", "service_time", "inverse_horizon")
+        return WINDOW_FEATURES
 
     @property
     def depot_feature_names(self) -> tuple[str, ...]:
-        return ("window_start", "window_end", "inverse_horizon")
+        return WINDOW_DEPOT_FEATURES
 
     @property
     def needs_arcs(self) -> bool:
         return True
 
     def neutral(self, instance: Instance) -> bool:
-        return bool(_horizon(instance).isinf().all())
+        return bool(horizon(instance).isinf().all())
 
     def tables(self, instance: Instance, num_depots: int) -> tuple[Tensor, ...]:
         durations = duration_matrix(instance)
@@ -78,7 +87,7 @@ class Time(Resource):
         # a depot has no service
         service = service.masked_fill(is_depot(instance), 0)
         travel = fresh_at_depots(instance, durations + service.unsqueeze(2), num_depots)
-        return travel, early, latest.to(early.dtype), _horizon(instance)
+        return travel, early, latest.to(early.dtype), horizon(instance)
 
     def initial(self, tables: tuple[Tensor, ...], depot: Int[Tensor, "batch trajectory"]) -> Values:
         return (tables[1].gather(1, depot).double(),)
@@ -98,12 +107,7 @@ class Time(Resource):
         return (used[0] / tables[3].unsqueeze(1)).unsqueeze(2)
 
     def node_features(self, instance: Instance) -> Float[Tensor, "batch node feature"]:
-        horizon = _horizon(instance)
-        times = torch.cat((instance.time_window, instance.service_time.unsqueeze(2)), 2)
-        # a node without a window is open until the horizon; without a horizon all is 0
-        times = torch.minimum(times, horizon.nan_to_num(posinf=0).view(-1, 1, 1))
-        shares = times / horizon.view(-1, 1, 1)
-        return torch.cat((shares, depot_column(instance, unit_time(instance) / horizon)), 2)
+        return window_features(instance)
 
 
 @final
@@ -114,6 +118,10 @@ class Distance(Resource):
     @property
     def attributes(self) -> frozenset[str]:
         return frozenset({DISTANCE_LIMIT})
+
+    @property
+    def forbids(self) -> bool:
+        return True
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -166,8 +174,18 @@ class Distance(Resource):
         return depot_column(instance, unit_length(instance) / instance.distance_limit)
 
 
-def _horizon(instance: Instance) -> Float[Tensor, " batch"]:
+def horizon(instance: Instance) -> Float[Tensor, " batch"]:
     """The last end of a window; inf where there are none."""
     late = instance.time_window[:, :, 1]
     known = late.masked_fill(late.isinf() | ~instance.valid, -torch.inf).amax(1)
     return known.masked_fill(known.isinf(), torch.inf)
+
+
+def window_features(instance: Instance) -> Float[Tensor, "batch node 4"]:
+    """Windows and services as shares of the horizon, and how many units of time it has, inverted;
+    a node without a window is open until the horizon, and without a horizon all is 0."""
+    last = horizon(instance)
+    times = torch.cat((instance.time_window, instance.service_time.unsqueeze(2)), 2)
+    times = torch.minimum(times, last.nan_to_num(posinf=0).view(-1, 1, 1))
+    shares = times / last.view(-1, 1, 1)
+    return torch.cat((shares, depot_column(instance, unit_time(instance) / last)), 2)

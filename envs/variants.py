@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from nco.data.generators import ADAPTIVE, DAY_PROBLEMS
 from nco.data.multi_task import ROAD_PROBLEMS, VARIANT_SETS, VARIANTS, Variant
 from nco.envs.a_priori import APriori
+from nco.envs.adaptive_windows import AdaptiveSoftWindows, soft_window_rules
 from nco.envs.environment import Environment
 from nco.envs.fleet import FleetVRP
 from nco.envs.loads import BackhaulLoad, Load, Precedence
@@ -13,6 +15,8 @@ from nco.envs.presence import ExpectedLength, PresenceSimulation
 from nco.envs.prize_collecting import PCTSP, SPCTSP
 from nco.envs.resources import Resource
 from nco.envs.scenario_cost import ScenarioCost
+from nco.envs.soft_time import SoftTime
+from nco.envs.soft_windows import MeanTravelPrice, SoftWindowCost
 from nco.envs.travel import Distance, Time
 from nco.envs.tsp import TSP
 from nco.envs.vrp import VRP
@@ -38,6 +42,14 @@ def compose(variants: Sequence[Variant]) -> VRP:
     )
 
 
+def _soft_windows(problem: str) -> Environment:
+    """The rules of one of `DAY_PROBLEMS`."""
+    several = problem.startswith("md")
+    if problem.endswith(ADAPTIVE):
+        return AdaptiveSoftWindows(several_depots=several)
+    return APriori(soft_window_rules(SoftTime(), several_depots=several), MeanTravelPrice())
+
+
 tsp = TSP()
 vrp_variants = {variant.name: compose([variant]) for variant in VARIANTS}
 """All 48 by name: cvrp, ovrp, vrpb, ... mdovrpmbltw."""
@@ -61,10 +73,12 @@ environments: Mapping[str, Environment] = {
     "pvrp-zones": pvrp,
     "ptsp": APriori(tsp, ExpectedLength()),
     "pcvrp": APriori(cvrp, ExpectedLength()),
+    **{name: _soft_windows(name) for name in DAY_PROBLEMS},
 }
 """By the problem's name; matrices, symmetric or not, change no rule."""
 scenario_costs: Mapping[str, ScenarioCost] = {
     "ptsp": PresenceSimulation(),
     "pcvrp": PresenceSimulation(),
+    **{name: SoftWindowCost() for name in DAY_PROBLEMS if not name.endswith(ADAPTIVE)},
 }
 """What simulates plans, for the problems of which part is not known beforehand."""

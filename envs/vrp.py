@@ -192,7 +192,7 @@ class VRP(Environment):
         """Those of the allowed nodes where every resource's value keeps its constraint."""
         dtype = problem.dtype
         for r, tables, values in zip(self.resources, problem.tables, used, strict=True):
-            if tables is not None:
+            if tables is not None and r.forbids:
                 # sums are kept in float64, and looking at all nodes needs no more than float32
                 here = tuple([v.to(dtype).unsqueeze(2) for v in values])
                 allowed = r.within(tables, r.extend(tables, here, move), move).logical_and_(allowed)
