@@ -19,7 +19,10 @@ from torch import Tensor
 from nco.data.errors import InputError
 from nco.data.fleet import Fleet
 from nco.data.instance import Instance, Rounding
+from nco.data.prices import Prices
 from nco.data.solution import Solution
+from nco.data.traffic import Traffic
+from nco.envs.day_checker import DayRules
 from nco.envs.fleet_checker import FleetJudge, require_vehicles
 from nco.envs.prize_checker import PrizeRules
 
@@ -30,8 +33,9 @@ class Report:
 
     cost: float
     """The length of all arcs driven, in the instance's units, feasible or not; its mean where
-    customers may not ask, and with the penalties of customers left out where there are prizes; inf
-    where a route names a node or a depot that does not exist, since such an arc has no length."""
+    customers may not ask, and with the penalties of customers left out where there are prizes;
+    what routes come to under mean travel times where windows are soft; inf where a route names a node or a depot that does not exist, since such an arc has no
+    length."""
     feasible: bool
     """True when there is no violation."""
     violations: list[str]
@@ -96,9 +100,11 @@ def check_routes(
     - with a fleet, cost and rules are those that `nco.data.fleet` states: each route is a trip of
       its vehicle, from the vehicle's depot.
     - where customers may not ask (``presence``), routes keep all rules as if all did, and the cost
-      is the expected length of routes that skip those who do not.
+      is the expected length of routes that skip those who do not;
     - with prizes a customer is visited at most once, there is at most one route, and it collects
-      ``min_prize`` or visits all.
+      ``min_prize`` or visits all;
+    - with traffic, windows are soft: the cost is what the routes come to under mean travel times at
+      the instance's prices, and lateness and overtime break no rule.
 
     Args:
         routes: customers in order of service, without depots. Empty routes are ignored.
@@ -276,6 +282,7 @@ class _Judge:
         self.distance_limit = float(instance.distance_limit[0])
         self.prizes = _prize_rules(instance, realised_prizes)
         self.violations: list[str] = []
+        self.day = self._day(instance)
         if self.num_depots == 0:
             self._refuse_attributes_without_depot()
 
@@ -394,8 +401,22 @@ class _Judge:
                 f"limit {self.distance_limit:g}"
             )
         self._load(name, route)
+        if self.day is not None:
+            return self.day.route_cost(depot, route)
         self._time(name, depot, route)
         return self._price(stops)
+
+    def _day(self, instance: Instance) -> DayRules | None:
+        if instance.traffic is None or instance.prices is None:
+            return None
+        return DayRules(
+            constants=Traffic(*_numbers(instance.traffic).tolist()),
+            prices=Prices(*_numbers(instance.prices).tolist()),
+            distance=self.distance,
+            duration=self.duration,
+            windows=self.windows,
+            service=self.service,
+        )
 
     def _price(self, stops: list[int]) -> float:
         """The length of the walk past the stops, or its mean where customers may not ask."""

@@ -159,16 +159,16 @@ def test_policies_score_what_they_did(problem: str) -> None:
     env, instance = environments[problem], batch(problem)
     policy = small_policy("pomo", env)
     starts = env.start_actions(instance, 5)
-    for record in (True, False):
-        trajectory = rollout(
+    trajectories = [
+        rollout(
             env, policy, instance, Sampling(), num_trajectories=5, starts=starts,
             generator=seeded(3), record=record,
-        )  # fmt: skip
-        scores = log_likelihood(policy, env, instance, trajectory)
-        if record:
-            kept = scores.detach()
-    assert torch.allclose(kept, scores, atol=1e-5)
-    assert len(trajectory.costs[0].unique()) > 1
+        )
+        for record in (True, False)
+    ]  # fmt: skip
+    kept, replayed = (log_likelihood(policy, env, instance, t) for t in trajectories)
+    assert torch.allclose(kept, replayed, atol=1e-5)
+    assert len(trajectories[0].costs[0].unique()) > 1
 
 
 def test_what_is_refused() -> None:
