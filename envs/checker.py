@@ -34,8 +34,8 @@ class Report:
     cost: float
     """The length of all arcs driven, in the instance's units, feasible or not; its mean where
     customers may not ask, and with the penalties of customers left out where there are prizes;
-    what routes come to under mean travel times where windows are soft; inf where a route names a node or a depot that does not exist, since such an arc has no
-    length."""
+    what routes come to under mean travel times where windows are soft; inf where a route names a
+    node or a depot that does not exist, since such an arc has no length."""
     feasible: bool
     """True when there is no violation."""
     violations: list[str]
