@@ -365,7 +365,7 @@ def test_tight_shifts_bind_and_are_kept() -> None:
 
 @pytest.mark.parametrize("problem", [name for name in environments if not name.startswith("pvrp")])
 def test_other_rules_refuse_fleets(problem: str) -> None:
-    with pytest.raises(InputError, match=r"depot|profiles"):
+    with pytest.raises(InputError, match=r"depot|profiles|prizes|presence|traffic"):
         environments[problem].require(tiny(0))
 
 
