@@ -64,7 +64,8 @@ class ORToolsSolver:
     choice gave 118.7, and on 192 combinations of attributes with 12 customers it missed the best
     cost once, the automatic choice four times. With several depots it starts from parallel cheapest
     insertion: after 1.3 s of a core at 50 customers and 3 depots that was 0.1 to 2.5 % above the
-    reference in four variants, from savings 3 to 7.5 %.
+    reference in four variants, from savings 3 to 7.5 %. With a fleet it starts from sequential
+    cheapest insertion, the only one that found a start each time (docs/decisions.md).
 
     Args:
         first_solution_strategy, metaheuristic: OR-Tools' names, in lower case; None is the default.
@@ -129,7 +130,7 @@ class ORToolsSolver:
 
 
 def _first_of_fleets(asked: str | None) -> str:
-    return asked or "parallel_cheapest_insertion"
+    return asked or "sequential_cheapest_insertion"
 
 
 def supported(instance: Instance) -> frozenset[Attribute]:

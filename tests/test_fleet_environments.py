@@ -51,13 +51,16 @@ def judged(instance: Instance, actions: Tensor) -> Tensor:
     return costs
 
 
-@pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("zones", [False, True])
-@pytest.mark.parametrize("env", ENVS)
+@pytest.mark.parametrize(
+    ("env", "law"),
+    [(env, law) for env in ("sequential", "highest-probability") for law in LAWS]
+    + [(env, "tight shifts") for env in ("first", "random", "closest", "shortest-path")],
+)
 def test_rollouts_are_feasible_and_cost_what_the_checker_says(
     env: str, zones: bool, law: str
 ) -> None:
-    instance = fleets((3, 9), 8, 5, LAWS[law], zones=zones)
+    instance = fleets((3, 9), 6, 5, LAWS[law], zones=zones)
     rules = ENVS[env]
     rules.require(instance)
     generator = torch.Generator().manual_seed(2)
@@ -163,7 +166,7 @@ def midway(env: ParallelFleetVRP, instance: Instance, steps: int, seed: int) -> 
 @pytest.mark.parametrize("priority", PRIORITIES)
 def test_the_likelihood_of_what_is_executed_sums_to_one(priority: Priority, steps: int) -> None:
     env = ParallelFleetVRP(priority)
-    for seed in range(4):
+    for seed in range(2):
         instance = tiny(seed, customers=4, vehicles=3)
         state = midway(env, instance, steps, seed)
         generator = torch.Generator().manual_seed(seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +82,7 @@ def test_faults_are_named(tmp_path: Path, field: str) -> None:
 
 def test_what_does_not_go_with_a_fleet_is_refused() -> None:
     one = tiny(0, customers=2)
-    plain = {"coords": one.coords, "demand": one.linehaul, "fleet": one.fleet}
+    plain: dict[str, Any] = {"coords": one.coords, "demand": one.linehaul, "fleet": one.fleet}
     for name, value in (("capacity", 9.0), ("open_route", True), ("distance_limit", 3.0),
                         ("num_vehicles", 2), ("backhaul", one.linehaul)):  # fmt: skip
         with pytest.raises(InputError, match=name):
@@ -141,7 +142,7 @@ def test_the_command_line_goes_all_the_way(tmp_path: Path) -> None:
     ])  # fmt: skip
     assert done.exit_code == 0, done.output
     assert verify_solution(tmp_path / "i-1.json").ok
-    assert "vehicle 0" in (tmp_path / "i-1.html").read_text()
+    assert "<th>vehicle</th>" in (tmp_path / "i-1.html").read_text()
     shown = run.invoke(app, ["data", "inspect", file])
     assert "pvrp-zones" in shown.output
     wrong = run.invoke(app, ["data", "generate", "pvrp", "-n", "8", "--profile", "square", "-o",

@@ -28,7 +28,7 @@ def customers_of(instance: Instance) -> torch.Tensor:
 def test_every_customer_has_a_vehicle(law: ProfileLaw, zones: bool) -> None:
     """Sizes mixed over the whole range in one batch; the certificate passes the checker."""
     shape = FleetLaw(profile=law, shift=1.0, capacity=(9, 40))
-    instance = fleets((20, 100), 60, 3, shape, zones=zones)
+    instance = fleets((20, 100), 40, 3, shape, zones=zones)
     validate(instance)
     fleet = fleet_of(instance)
     sizes, vehicles = is_customer(instance).sum(1), fleet.valid.sum(1)
@@ -36,7 +36,7 @@ def test_every_customer_has_a_vehicle(law: ProfileLaw, zones: bool) -> None:
     assert sizes.max() > 90
     assert set(vehicles.tolist()) == set(range(2, 11))
     plan = out_and_back(instance, fleet, fleet.shift)
-    for i in range(0, 60, 10):
+    for i in range(0, 40, 10):
         served = is_customer(instance)[i].nonzero().flatten().tolist()
         drivers = plan.vehicle[i][served].tolist()
         report = check_routes(instance[i : i + 1], [[c] for c in served], vehicles=drivers)

@@ -22,7 +22,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "zones": {"allowed": [[True, False, True, True, True], [True, True, True, False, True]]},
     "shifts": {"shift": [2.6, 3.6]},
     "time only": {"preference_weight": 0.0, "fixed_cost": 0.0, "distance_cost": 0.0},
-    "dear vehicles": {"fixed_cost": [5.0, 1.0]},
+    "dear vehicles": {"fixed_cost": [0.3, 0.6]},
 }
 
 
