@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace as replace_law
-from typing import ClassVar, Literal, cast, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -90,12 +90,22 @@ class FleetLaw:
         low, high = self.speed
         if not (0 < low <= high < math.inf):
             raise InputError(f"speed is {self.speed}; accepted: [smallest, largest] above 0")
-        if self.profile is not None and self.profile not in PROFILE_LAWS:
-            raise InputError(
-                f"profile is {self.profile!r}; accepted: {', '.join(PROFILE_LAWS)}, or none"
-            )
+        if self.profile is not None:
+            profile_law(self.profile)
         if self.shift is not None and not 1 <= self.shift < math.inf:
             raise InputError(f"shift is {self.shift}; accepted: at least 1, or none")
+
+
+def profile_law(name: str) -> ProfileLaw:
+    """The law of this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    for law in PROFILE_LAWS:
+        if law == name:
+            return law
+    raise InputError(f"profile is {name!r}; accepted: {', '.join(PROFILE_LAWS)}, or none")
 
 
 def fleet_law(num_vehicles: tuple[int, int] | None, profile: str | None) -> FleetLaw | None:
@@ -106,8 +116,7 @@ def fleet_law(num_vehicles: tuple[int, int] | None, profile: str | None) -> Flee
     """
     if num_vehicles is None and profile is None:
         return None
-    # the law itself refuses a name that it does not know
-    law = FleetLaw(profile=cast("ProfileLaw | None", profile))
+    law = FleetLaw(profile=None if profile is None else profile_law(profile))
     return law if num_vehicles is None else replace_law(law, num_vehicles=num_vehicles)
 
 

@@ -71,11 +71,11 @@ def test_several_depots(solver: str) -> None:
     assert sorted(zip(found.vehicles, found.depots, strict=True)) == [(0, 0)] * 2 + [(1, 1)] * 2
 
 
-def test_solvers_agree_on_larger_instances() -> None:
-    instance = fleets((12, 12), 1, 5, FleetLaw(num_vehicles=(3, 3), shift=1.0), zones=True)
+def test_solvers_agree_where_brute_force_would_take_long() -> None:
+    instance = fleets((8, 8), 1, 5, FleetLaw(num_vehicles=(3, 3), shift=1.0), zones=True)
     (one,) = solved(instance, "pyvrp", 400)
     (other,) = solved(instance, "ortools", 400)
-    assert one.cost == pytest.approx(other.cost, rel=0.02)
+    assert one.cost == pytest.approx(other.cost, rel=1e-6)
 
 
 def test_one_kind_of_vehicle_costs_what_the_cvrp_costs() -> None:
