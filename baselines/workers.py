@@ -137,7 +137,7 @@ def solve_in_workers(
 
     singles = unbatch(instance)
 
-    def run(single: Instance) -> _Outcome:
+    def run(single: Instance) -> Outcome:
         return _run_one(name, single, budget, seed, prepare, search, grace)
 
     if num_workers == 1:
@@ -149,13 +149,16 @@ def solve_in_workers(
         finally:
             # after a failure the instances that wait are not begun
             threads.shutdown(cancel_futures=True)
-    return [_judge(name, one, out) for one, out in zip(singles, outcomes, strict=True)]
+    return [judge(name, one, out) for one, out in zip(singles, outcomes, strict=True)]
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
+    """What a solver found for one instance, not yet judged."""
+
     best: Routes
     improvements: list[tuple[float, Routes]]
+    """Seconds since it began, and each new best solution."""
     seconds: float
 
 
@@ -167,7 +170,7 @@ def _run_one(
     prepare: Callable[[Instance], Problem],
     search: Callable[[Problem, Search], Search],
     grace: float,
-) -> _Outcome:
+) -> Outcome:
     limit = budget.time_limit
     try:
         with _WORKERS.borrow() as worker:
@@ -192,10 +195,10 @@ def _run_one(
         )
         raise SolveFailed(f"{name} found no feasible solution in {seconds:.3g} s ({told})")
     improvements = [(at - start, found) for at, found in done.improvements]
-    return _Outcome(done.best, improvements, seconds)
+    return Outcome(done.best, improvements, seconds)
 
 
-def _judge(name: str, single: Instance, outcome: _Outcome) -> Solution:
+def judge(name: str, single: Instance, outcome: Outcome) -> Solution:
     """The solution and its trace in our own costs."""
     trace: list[tuple[float, float]] = []
     for at, found in _thinned(outcome.improvements):

@@ -112,10 +112,35 @@ def compatibility(
     clip: float,
 ) -> Float[Tensor, "batch state node"]:
     """Scores of every node from what the glimpse gathered, clipped."""
+    if ADAPTER in tables:
+        hidden = (heads @ tables[ADAPTER] + tables["adapter_bias"]).relu()
+        heads = heads + hidden @ tables["adapter_out"] + tables["adapter_shift"]
     scores = heads @ tables["pointer"]
     if "pointer_bias" in tables:
         scores = scores + tables["pointer_bias"]
     return clipped(tables, scores, current, clip)
+
+
+ADAPTER = "adapter"
+"""The table that tells of a layer of an instance's own behind the glimpse, see `new_adapter`."""
+
+
+def new_adapter(
+    pointer: Float[Tensor, "batch dim node"], generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Tables of a layer with a residual connection, heads + W2 relu(W1 heads + b1) + b2, for each
+    instance its own; W2 and b2 begin at 0, so that it changes nothing at first (Hottung et al.
+    2022, arXiv:2106.05126, section 3.2). Only torch reads them: no kernel knows the layer."""
+    b, d, _ = pointer.shape
+    bound = 1 / math.sqrt(d)
+    first = torch.empty(1, d, d, device=pointer.device).uniform_(-bound, bound, generator=generator)
+    zero = pointer.new_zeros(b, 1, d)
+    return {
+        ADAPTER: first.expand(b, d, d).to(pointer.dtype).contiguous(),
+        "adapter_bias": zero.clone(),
+        "adapter_out": pointer.new_zeros(b, d, d),
+        "adapter_shift": zero.clone(),
+    }
 
 
 def clipped(

@@ -1,0 +1,170 @@
+"""Sampling, and a local search on what is sampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import final
+
+import numpy as np
+import torch
+
+from nco.baselines.local_search import LocalSearch
+from nco.data.batching import unbatch
+from nco.data.errors import InputError
+from nco.data.instance import Instance
+from nco.search import Builder, Built, Progress, Search, Task
+from nco.strategies import Sampling
+
+
+@final
+class Sampler:
+    """Solutions of a policy without end: greedy ones of each view of the square's symmetries, then
+    draws, the views in turn.
+
+    Args:
+        samples: draws of each instance at a time.
+        temperature: of the draws.
+        augment: 1, or 8 for the symmetries of the square.
+    """
+
+    def __init__(self, task: Task, samples: int, temperature: float, augment: int) -> None:
+        self.task = task
+        self.strategy = Sampling(temperature)
+        self.views = task.num_views(augment)
+        self.starts = task.env.start_actions(task.instance, samples)
+        self.drawn = 0
+        self.builders: dict[int, Builder] = {}
+
+    def draw(self) -> Built:
+        """The next solutions."""
+        view = self.drawn % self.views
+        self.drawn += 1
+        if view not in self.builders:
+            self.builders[view] = Builder(self.task, self.task.encoding(view), self.strategy)
+        return self.builders[view].from_starts(self.starts)
+
+
+@final
+@dataclass(frozen=True)
+class SamplingSearch(Search):
+    """Greedy solutions from all starts, in each symmetric position; then draws.
+
+    One iteration is the greedy solutions of one more position, or ``samples`` draws of each
+    instance.
+    """
+
+    samples: int = 64
+    temperature: float = 1.0
+    augment: int = 8
+
+    @property
+    def name(self) -> str:
+        return "sampling"
+
+    @property
+    def ends(self) -> bool:
+        return False
+
+    def init(self, task: Task) -> Progress:
+        return _Sampling(task, self)
+
+
+@final
+class _Sampling(Progress):
+    def __init__(self, task: Task, search: SamplingSearch) -> None:
+        super().__init__(task)
+        self.greedy()
+        self.view = 1
+        self.sampler = Sampler(task, search.samples, search.temperature, search.augment)
+
+    def step(self) -> bool:
+        if self.view < self.sampler.views:
+            self.greedy(self.view)
+            self.view += 1
+            return True
+        built = self.sampler.draw()
+        self.best.offer(built.actions, built.costs)
+        return True
+
+
+@final
+@dataclass(frozen=True)
+class LocalSearchOnSamples(Search):
+    """The policy's solutions, each improved to a local optimum by
+    `nco.baselines.local_search.LocalSearch`: the greedy ones first, then draws.
+
+    It is to be compared with the same around a policy without a network
+    (`nco.models.distance_rule`), as local search does most of the work.
+
+    One iteration is the greedy solutions of one position, or ``samples`` draws of each instance,
+    all improved, the cheapest first. The local search runs on the CPU.
+    """
+
+    samples: int = 16
+    temperature: float = 1.0
+    augment: int = 8
+    num_neighbours: int = 20
+
+    @property
+    def name(self) -> str:
+        return "local-search"
+
+    @property
+    def ends(self) -> bool:
+        return False
+
+    def prepare(self) -> None:
+        compile_local_search()
+
+    def init(self, task: Task) -> Progress:
+        return _LocalSearch(task, self)
+
+
+@final
+class _LocalSearch(Progress):
+    def __init__(self, task: Task, search: LocalSearchOnSamples) -> None:
+        super().__init__(task)
+        self.sampler = Sampler(task, search.samples, search.temperature, search.augment)
+        self.view = 1
+        first = self.greedy()
+        singles = unbatch(task.instance.cpu())
+        self.searches = [LocalSearch(one, search.num_neighbours) for one in singles]
+        self.waiting: Built | None = first
+
+    def step(self) -> bool:
+        if self.waiting is not None:
+            built, self.waiting = self.waiting, None
+        elif self.view < self.sampler.views:
+            built = self.greedy(self.view)
+            self.view += 1
+        else:
+            built = self.sampler.draw()
+            self.best.offer(built.actions, built.costs)
+        order = built.costs.argsort(1).tolist()
+        actions = built.actions.cpu().numpy()
+        for b, search in enumerate(self.searches):
+            for s in order[b]:
+                if self.task.clock.left <= 0:
+                    return True
+                self.improve(b, search, actions[b, s])
+        return True
+
+    def improve(self, which: int, search: LocalSearch, actions: np.ndarray) -> None:
+        improved = search.improve(actions, in_time=lambda: self.task.clock.left > 0)
+        if improved.cost < self.best.costs[which]:
+            self.best.keep(which, improved.cost, torch.from_numpy(improved.actions))
+
+
+@lru_cache(maxsize=1)
+def compile_local_search() -> None:
+    """Compile the moves, or read what was compiled before."""
+    tiny = Instance.vrp(coords=[[0.0, 0.0], [0.0, 1.0]], demand=[0.0, 1.0], capacity=1.0)
+    LocalSearch(tiny).improve(np.array([0, 1]))
+
+
+def require_samples(samples: int, temperature: float) -> None:
+    """Raise `InputError` where draws could not be made so."""
+    if samples < 1:
+        raise InputError(f"samples is {samples}; accepted: 1 or more")
+    Sampling(temperature)
