@@ -24,7 +24,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from numba import njit
 
-from nco.envs.route_rules import route_length
+from nco.envs.route_rules import compiled, route_length
 
 LONGEST = 3
 """Customers of a segment that is relocated."""
@@ -39,7 +39,7 @@ class Rows(NamedTuple):
 
     row: np.ndarray
     """[R, N + 2]"""
-    count: np.ndarray
+    size: np.ndarray
     """[R] customers."""
     length: np.ndarray
     """[R]"""
@@ -84,14 +84,14 @@ def new_rows(nodes, rows):
     )
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def commit(rules, rows, r, which, count):
     """Make a draft of ``count`` customers the row ``r``."""
     row, draft = rows.row[r], rows.draft[which]
-    if rows.count[r] == 0 and count > 0:
+    if rows.size[r] == 0 and count > 0:
         rows.used[0] += 1
-    if rows.count[r] > 0 and count == 0:
+    if rows.size[r] > 0 and count == 0:
         rows.used[0] -= 1
         rows.free[len(rows.free) - 1 - rows.used[0]] = r
     tour = rules.num_depots == 0
@@ -116,11 +116,11 @@ def commit(rules, rows, r, which, count):
         rows.where[draft[i]], rows.place[draft[i]] = r, i
     for i in range(count + 2):
         row[i] = draft[i]
-    rows.count[r] = count
+    rows.size[r] = count
     rows.length[r] = forth + rules.distance[row[count], row[count + 1]] if count > 0 else 0.0
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def settle(rules, rows, a, count_a, b, count_b):
     """Keep the drafts of the rows a and b (-1: a alone) where they are allowed and shorter."""
@@ -137,7 +137,7 @@ def settle(rules, rows, a, count_a, b, count_b):
     return True
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def append(draft, end, row, first, last):
     """Copy ``row[first..last]``, backwards where last < first; gives the draft's new end."""
@@ -152,14 +152,14 @@ def append(draft, end, row, first, last):
     return end
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def copied(draft, end, row, first, last):
     """`append` of a piece that may be empty (last < first), never backwards."""
     return append(draft, end, row, first, last) if first <= last else end
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def sum_of(sums, row, first, last):
     """Of the loads of ``row[first..last]``, from sums since the depot."""
@@ -168,7 +168,7 @@ def sum_of(sums, row, first, last):
     return sums[row[last]] - (sums[row[first - 1]] if first > 1 else 0.0)
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def turning(rules, rows, row, first, last):
     """What ``row[first..last]`` grows by when it is driven the other way round."""
@@ -176,12 +176,12 @@ def turning(rules, rows, row, first, last):
     return (rows.back[z] - rows.back[a]) - (rows.forth[z] - rows.forth[a])
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def fits(rules, rows, a, out_first, out_last, b, in_first, in_last):
     """Whether the sums of loads of row ``a`` without one piece and with a piece of row ``b`` stay
     within the capacity: needed in every variant, but not always enough."""
-    row, other, last = rows.row[a], rows.row[b], rows.count[a]
+    row, other, last = rows.row[a], rows.row[b], rows.size[a]
     for sums in (rows.delivered, rows.picked):
         load = sum_of(sums, row, 1, last) - sum_of(sums, row, out_first, out_last)
         if load + sum_of(sums, other, in_first, in_last) > rules.capacity:
@@ -189,14 +189,14 @@ def fits(rules, rows, a, out_first, out_last, b, in_first, in_last):
     return True
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def inserting(d, s, first, last, t):
     """What a segment costs between two neighbours, without its own arcs."""
     return d[s, first] + d[last, t] - d[s, t]
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def exchanging(d, row, i, k, other, j, m):
     """What `exchange` changes the length by."""
@@ -206,14 +206,14 @@ def exchanging(d, row, i, k, other, j, m):
     return change + d[s, x] + d[xx, t] - d[s, y] - d[yy, t]
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def reversing(d, p, x, y, q):
     """What `reverse` of x to y, between p and q, changes the length of the two outer arcs by."""
     return d[p, y] + d[x, q] - d[p, x] - d[y, q]
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def exchanging_tails(d, row, count, i, other, more, j):
     """What `exchange_tails` changes the length by."""
@@ -230,19 +230,19 @@ def exchanging_tails(d, row, count, i, other, more, j):
     return change
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def relocate(rules, rows, a, i, k, b, g, turned):
     """Move ``k`` customers from ``i`` on in row ``a`` to behind place ``g`` of row ``b``."""
-    row, other, draft, count = rows.row[a], rows.row[b], rows.draft, rows.count[a]
+    row, other, draft, count = rows.row[a], rows.row[b], rows.draft, rows.size[a]
     begin, end = (i + k - 1, i) if turned else (i, i + k - 1)
     if a != b:
         at = copied(draft[0], 0, row, 0, i - 1)
         copied(draft[0], at, row, i + k, count + 1)
         at = copied(draft[1], 0, other, 0, g)
         at = append(draft[1], at, row, begin, end)
-        copied(draft[1], at, other, g + 1, rows.count[b] + 1)
-        return settle(rules, rows, a, count - k, b, rows.count[b] + k)
+        copied(draft[1], at, other, g + 1, rows.size[b] + 1)
+        return settle(rules, rows, a, count - k, b, rows.size[b] + k)
     if g < i:
         at = copied(draft[0], 0, row, 0, g)
         at = append(draft[0], at, row, begin, end)
@@ -256,12 +256,12 @@ def relocate(rules, rows, a, i, k, b, g, turned):
     return settle(rules, rows, a, count, -1, 0)
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def exchange(rules, rows, a, i, k, b, j, m):
     """Exchange ``k`` customers from ``i`` on in row ``a`` with ``m`` from ``j`` on in row ``b``; in
     one row, ``i`` comes first and the segments do not touch."""
-    row, other, draft, count = rows.row[a], rows.row[b], rows.draft, rows.count[a]
+    row, other, draft, count = rows.row[a], rows.row[b], rows.draft, rows.size[a]
     at = copied(draft[0], 0, row, 0, i - 1)
     at = append(draft[0], at, other, j, j + m - 1)
     if a == b:
@@ -276,28 +276,28 @@ def exchange(rules, rows, a, i, k, b, j, m):
     copied(draft[0], at, row, i + k, count + 1)
     at = copied(draft[1], 0, other, 0, j - 1)
     at = append(draft[1], at, row, i, i + k - 1)
-    copied(draft[1], at, other, j + m, rows.count[b] + 1)
-    return settle(rules, rows, a, count - k + m, b, rows.count[b] - m + k)
+    copied(draft[1], at, other, j + m, rows.size[b] + 1)
+    return settle(rules, rows, a, count - k + m, b, rows.size[b] - m + k)
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def reverse(rules, rows, a, i, j):
     """Drive ``row[i..j]`` the other way round."""
-    row, draft, count = rows.row[a], rows.draft[0], rows.count[a]
+    row, draft, count = rows.row[a], rows.draft[0], rows.size[a]
     at = copied(draft, 0, row, 0, i - 1)
     at = append(draft, at, row, j, i)
     copied(draft, at, row, j + 1, count + 1)
     return settle(rules, rows, a, count, -1, 0)
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def exchange_tails(rules, rows, a, i, b, j):
     """Row ``a`` goes on after place ``i`` with row ``b`` from ``j`` on, and row ``b`` with what
     followed in ``a``; each route keeps its depot."""
     row, other, draft = rows.row[a], rows.row[b], rows.draft
-    count, more = rows.count[a], rows.count[b]
+    count, more = rows.size[a], rows.size[b]
     if not fits(rules, rows, a, i + 1, count, b, j, more):
         return False
     if not fits(rules, rows, b, j, more, a, i + 1, count):
@@ -311,7 +311,7 @@ def exchange_tails(rules, rows, a, i, b, j):
     return settle(rules, rows, a, i + more - j + 1, b, j - 1 + count - i)
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def fresh_row(rules, rows, depot):
     """An empty row that leaves this depot; -1 where no vehicle is left."""
@@ -322,7 +322,7 @@ def fresh_row(rules, rows, depot):
     return r
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def reverse_to(rules, rows, a, i, j):
     """`reverse` between two places of a row, where that may be shorter: the customers at ``i`` and
@@ -338,13 +338,13 @@ def reverse_to(rules, rows, a, i, j):
     return False
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def improve_near(rules, rows, near, u):
     """The first improving move between a customer and one near it; whether there was one."""
     a, i = rows.where[u], rows.place[u]
     row, d = rows.row[a], rules.distance
-    longest = min(LONGEST, rows.count[a] - i + 1)
+    longest = min(LONGEST, rows.size[a] - i + 1)
     for n in range(near.shape[1]):
         v = near[u, n]
         b, j = rows.where[v], rows.place[v]
@@ -353,7 +353,7 @@ def improve_near(rules, rows, near, u):
             if reverse_to(rules, rows, a, min(i, j), max(i, j)):
                 return True
         else:
-            count, more = rows.count[a], rows.count[b]
+            count, more = rows.size[a], rows.size[b]
             change = exchanging_tails(d, row, count, i, other, more, j)
             if change < 0 and exchange_tails(rules, rows, a, i, b, j):
                 return True
@@ -363,7 +363,7 @@ def improve_near(rules, rows, near, u):
         if relocate_near(rules, rows, a, i, longest, b, j):
             return True
         for k in range(1, min(EXCHANGED, longest) + 1):
-            for m in range(1, min(EXCHANGED, rows.count[b] - j + 1) + 1):
+            for m in range(1, min(EXCHANGED, rows.size[b] - j + 1) + 1):
                 if a == b and -m <= j - i <= k:
                     continue
                 if not exchanging(d, row, i, k, other, j, m) < 0:
@@ -376,7 +376,7 @@ def improve_near(rules, rows, near, u):
     return False
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def relocate_near(rules, rows, a, i, longest, b, j):
     """`relocate` of segments that begin at place ``i`` to either side of place ``j``, where that
@@ -404,12 +404,12 @@ def relocate_near(rules, rows, a, i, longest, b, j):
     return False
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def improve_alone(rules, rows, u):
     """The first improving move of a customer that opens a route, or of its whole route."""
     a, i = rows.where[u], rows.place[u]
-    row, d, count = rows.row[a], rules.distance, rows.count[a]
+    row, d, count = rows.row[a], rules.distance, rows.size[a]
     for depot in range(rules.num_depots):
         b = fresh_row(rules, rows, depot)
         if b < 0:
@@ -436,7 +436,7 @@ def improve_alone(rules, rows, u):
     return False
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 @no_type_check
 def descend(rules, rows, near, most_moves):
     """Take improving moves until there is none, or as many as are allowed; how many there were.

@@ -89,7 +89,7 @@ def nearest(distance: np.ndarray, num_depots: int, count: int) -> np.ndarray:
 @no_type_check
 def fill(rules, rows, actions):
     """Take a solution over; False where it is not feasible. Every customer must be there once."""
-    rows.count[:] = 0
+    rows.size[:] = 0
     rows.length[:] = 0.0
     rows.used[0] = 0
     rows.awake[:] = True
@@ -127,9 +127,9 @@ def fill(rules, rows, actions):
 def write(rules, rows, out):
     """The solution as actions; how many there are."""
     end = 0
-    for r in range(len(rows.count)):
-        if rows.count[r] > 0 or rules.num_depots == 0:
-            for i in range(rows.count[r] + 1):
+    for r in range(len(rows.size)):
+        if rows.size[r] > 0 or rules.num_depots == 0:
+            for i in range(rows.size[r] + 1):
                 out[end] = rows.row[r, i]
                 end += 1
     return end

@@ -5,6 +5,7 @@ For the interface of PyVRP 0.14, in which coordinates live in locations and visi
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from nco.baselines.attributes import UNCERTAIN, Attribute, fleet, refuse_unsuppo
 from nco.baselines.fleet_scaling import ScaledFleet, scale_fleet
 from nco.baselines.pyvrp_fleet import barrier, fleet_problem_data, fleet_routes
 from nco.baselines.scaling import NO_LIMIT, Scaled, scale_instance
-from nco.baselines.solver import Budget, require_limit
+from nco.baselines.solver import Budget, Solver, require_limit
 from nco.baselines.workers import Routes, Search, solve_in_workers
 from nco.data.batching import unbatch
 from nco.data.instance import Instance
@@ -49,6 +50,8 @@ class Problem:
     num_vehicles: int
     open_route: bool
     linehaul_first: bool
+    start: Routes | None = None
+    """Where the search begins; None leaves that to PyVRP."""
 
 
 @dataclass(frozen=True)
@@ -68,28 +71,45 @@ class PyVRPSolver:
 
     Args:
         num_workers: processes that work on instances of a batch at the same time.
+        start: finds the solution that the search begins with, within the same time limit and
+            without any other; None begins as PyVRP does, with a local search from random routes.
+            Not for fleets.
     """
 
     num_workers: int = 1
+    start: Solver | None = None
 
     @property
     def name(self) -> str:
-        return "pyvrp"
+        return "pyvrp" if self.start is None else f"pyvrp from {self.start.name}"
 
     def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
         """See `nco.baselines.solver.Solver`; the trace holds each new best solution."""
         require_limit(self.name, budget)
         for single in unbatch(instance):
-            refuse_unsupported(self.name, single, supported(single))
+            known = supported(single)
+            if self.start is not None:
+                known -= {Attribute.FLEET}
+            refuse_unsupported(self.name, single, known)
         return solve_in_workers(
             self.name,
             instance,
             budget,
             seed,
-            prepare=_prepare if instance.fleet is None else _prepare_fleet,
-            search=_search,
+            prepare=lambda single: self._prepare(single, budget, seed),
+            search=search,
             num_workers=self.num_workers,
         )
+
+    def _prepare(self, single: Instance, budget: Budget, seed: int) -> Problem | FleetProblem:
+        if single.fleet is not None:
+            scaled = scale_fleet(single, penalty_ceiling=PENALTY_CEILING)
+            return FleetProblem(scaled, _coords(single))
+        problem = problem_of(single)
+        if self.start is None:
+            return problem
+        (first,) = self.start.solve(single, Budget(time_limit=budget.time_limit), seed)
+        return dataclasses.replace(problem, start=Routes(first.routes, first.depots))
 
 
 def supported(instance: Instance) -> frozenset[Attribute]:
@@ -99,7 +119,8 @@ def supported(instance: Instance) -> frozenset[Attribute]:
     return SUPPORTED - {Attribute.BOTH_LOADS}
 
 
-def _prepare(instance: Instance) -> Problem:
+def problem_of(instance: Instance) -> Problem:
+    """What `search` takes of one instance (B = 1)."""
     return Problem(
         scaled=scale_instance(instance, penalty_ceiling=PENALTY_CEILING),
         coords=_coords(instance),
@@ -107,12 +128,6 @@ def _prepare(instance: Instance) -> Problem:
         num_vehicles=fleet(instance),
         open_route=bool(instance.open_route),
         linehaul_first=not bool(instance.mixed_backhaul),
-    )
-
-
-def _prepare_fleet(instance: Instance) -> FleetProblem:
-    return FleetProblem(
-        scaled=scale_fleet(instance, penalty_ceiling=PENALTY_CEILING), coords=_coords(instance)
     )
 
 
@@ -165,34 +180,56 @@ def _routes(best: pyvrp.Solution, num_depots: int) -> Routes:
     return Routes(visits, [route.start_depot() for route in best.routes()])
 
 
-def _search(problem: Problem | FleetProblem, search: Search) -> Search:
-    """Runs in a worker process."""
+def search(problem: Problem | FleetProblem, task: Search) -> Search:
+    """PyVRP in this process until the task's deadline or iterations are over; returns the task."""
     # importing pyvrp makes it print to stdout
     logger = logging.getLogger("pyvrp")
     logger.handlers.clear()
     logger.addHandler(logging.NullHandler())
+    start = None
     if isinstance(problem, FleetProblem):
         depots = problem.scaled.num_depots
         data = fleet_problem_data(problem.scaled, problem.coords)
-        callbacks = _Trace(search, lambda best: fleet_routes(best, depots), barrier(problem.scaled))
+        callbacks = _Trace(task, lambda best: fleet_routes(best, depots), barrier(problem.scaled))
     elif problem.num_depots == 0 and len(problem.coords) == 1:
-        search.improved(Routes([[0]]))
-        return search
+        task.improved(Routes([[0]]))
+        return task
     else:
         depots = problem.num_depots
         data = _problem_data(problem)
-        callbacks = _Trace(search, lambda best: _routes(best, depots), FORBIDDEN)
+        callbacks = _Trace(task, lambda best: _routes(best, depots), FORBIDDEN)
+        start = _initial(problem, data)
     pyvrp.solve(
         data,
-        _Stop(search),
-        seed=search.seed % MAX_SEED,
+        _Stop(task),
+        seed=task.seed % MAX_SEED,
         collect_stats=False,
         display=False,
         params=pyvrp.SolveParams(
             ils=pyvrp.IteratedLocalSearchParams(callbacks=callbacks),
         ),
+        initial_solution=start,
     )
-    return search
+    return task
+
+
+def _initial(problem: Problem, data: pyvrp.ProblemData) -> pyvrp.Solution | None:
+    """The start in PyVRP's terms; what `_routes` turns back."""
+    if problem.start is None:
+        return None
+    if problem.num_depots == 0:
+        (tour,) = problem.start.routes
+        at = tour.index(0)
+        visits, depots = [[*tour[at + 1 :], *tour[:at]]], [0]
+    else:
+        visits, depots = problem.start.routes, problem.start.depots or []
+    first = max(problem.num_depots, 1)
+    routes = [
+        # a vehicle type is called after its depot
+        pyvrp.Route(data, [node - first for node in route], vehicle_type=depot)
+        for route, depot in zip(visits, depots, strict=True)
+    ]
+    return pyvrp.Solution(data, routes)
 
 
 def _problem_data(problem: Problem) -> pyvrp.ProblemData:

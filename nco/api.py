@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -65,29 +66,38 @@ def generate(
 
 
 def solver_by_name(
-    name: str | Path, *, samples: int | None = None, augment: int | None = None
+    name: str | Path,
+    *,
+    samples: int | None = None,
+    augment: int | None = None,
+    search: str | Mapping[str, Any] | None = None,
+    search_options: Sequence[str] = (),
 ) -> Solver:
     """The solver of this name: a classical one, a shipped model, or the folder of a model.
 
     Args:
         samples: trajectories that a model draws for each instance; None is greedy.
         augment: 8 lets a model see each instance in its eight symmetric positions.
+        search: search around a model: the search's name, or its values with ``type``, as
+            `nco.search_config` has them.
+        search_options: of the search, each "name=value".
 
     Raises:
-        InputError: there is no such solver or model; a classical solver is given samples or
-            augment; what the solver needs is not installed.
+        InputError: there is no such solver, model or search; a classical solver is given options of
+            models, or a search samples or augment; what the solver needs is not installed.
     """
     from nco.solver_config import SOLVER_NAMES, solver_from_name
 
     text = str(name)
     if text in SOLVER_NAMES:
-        for option, value in (("samples", samples), ("augment", augment)):
+        for option, value in (("samples", samples), ("augment", augment), ("search", search)):
             if value is not None:
                 raise InputError(
                     f"{option} is {value}, but {text} is no model; accepted: no {option}"
                 )
         return solver_from_name(text)
     from nco.neural_solver import load, shipped_models
+    from nco.search_config import search_config
 
     shipped = [card.name for card in shipped_models()]
     if text not in shipped and not Path(text).is_dir():
@@ -97,7 +107,15 @@ def solver_by_name(
         )
     if samples is not None and samples < 1:
         raise InputError(f"samples is {samples}; accepted: at least 1")
+    if search is None and search_options:
+        raise InputError(f"search options {', '.join(search_options)} are given without a search")
     model = load(text, samples=samples)
+    if search is not None:
+        if samples is not None or augment is not None:
+            raise InputError(
+                "samples and augment are given with a search; accepted: options of the search"
+            )
+        return model.searching(search_config(search, search_options))
     return model if augment is None else dataclasses.replace(model, augment=augment)
 
 
@@ -110,6 +128,7 @@ def solve(
     seed: int = 0,
     samples: int | None = None,
     augment: int | None = None,
+    search: str | Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> list[Solution]:
     """One solution for each instance of the batch, costed and judged by our own checker.
@@ -119,7 +138,7 @@ def solve(
         time_limit: wall seconds for each instance, set-up included.
         iterations: of the solver's own kind, instead of or beside the time limit.
         seed: the same seed gives the same answer, where no time limit ends the search.
-        samples, augment: of a model named by ``solver``, see `solver_by_name`.
+        samples, augment, search: of a model named by ``solver``, see `solver_by_name`.
         progress: show what is going on, on standard error.
 
     Raises:
@@ -130,9 +149,11 @@ def solve(
     budget = Budget(time_limit=time_limit, iterations=iterations)
     seed = require_seed(seed)
     if isinstance(solver, str | Path):
-        found = solver_by_name(solver, samples=samples, augment=augment)
-    elif samples is not None or augment is not None:
-        raise InputError("samples and augment belong to a solver given by name; this is an object")
+        found = solver_by_name(solver, samples=samples, augment=augment, search=search)
+    elif samples is not None or augment is not None or search is not None:
+        raise InputError(
+            "samples, augment and search belong to a solver given by name; this is an object"
+        )
     else:
         found = solver
     if not progress:

@@ -21,6 +21,7 @@ from nco.data.fleet_generators import FleetLaw
 from nco.data.multi_task import variants_of
 from nco.kernels import Kernel
 from nco.problem_names import GeneratedProblem
+from nco.search_config import SearchConfig
 from nco.solver_config import Seed, SolverConfig
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
@@ -155,6 +156,17 @@ class ModelConfig(_Strict):
     multi_start: bool = True
     kernel: Kernel = "auto"
     device: str = "cpu"
+    search: SearchConfig | None = None
+    """Search around the model; what it decodes by are then options of the search."""
+
+    @model_validator(mode="after")
+    def _search_has_its_own(self) -> ModelConfig:
+        given = sorted({"samples", "augment", "multi_start", "kernel"} & self.model_fields_set)
+        if self.search is not None and given:
+            raise ValueError(
+                f"{', '.join(given)} given with a search; accepted: options of the search"
+            )
+        return self
 
 
 BenchmarkSolver = Annotated[SolverConfig | ModelConfig, Field(discriminator="solver")]

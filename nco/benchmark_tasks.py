@@ -112,7 +112,8 @@ def _build(config: BenchmarkSolver) -> Built:
     digest = hashlib.sha256()
     for name, value in sorted(solver.policy.state_dict().items()):
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    return Built(solver, f"{solver.name}, weights {digest.hexdigest()[:10]}")
+    version = f"{solver.name}, weights {digest.hexdigest()[:10]}"
+    return Built(solver if config.search is None else solver.searching(config.search), version)
 
 
 def run_task(task: Task) -> Outcome:

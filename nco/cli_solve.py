@@ -36,6 +36,16 @@ def solve(
     augment: Annotated[
         int | None, typer.Option(help="8: a model sees each instance in its 8 symmetries.")
     ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="Search around a model: sampling, local-search, sgbs, eas-embedding, eas-layer, "
+            "active, rrc, or pyvrp (begins with the model's solution)."
+        ),
+    ] = None,
+    search_option: Annotated[
+        list[str] | None, typer.Option(help="Of the search, name=value; may be given again.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
     rounding: Rounding = None,
     reference: Annotated[
@@ -91,7 +101,13 @@ def solve(
     from nco.data.errors import shortened
 
     budget = Budget(time_limit=time_limit, iterations=iterations)
-    found = solver_by_name(solver, samples=samples, augment=augment)
+    found = solver_by_name(
+        solver,
+        samples=samples,
+        augment=augment,
+        search=search,
+        search_options=search_option or (),
+    )
     options = solve_stops.StopOptions(osrm, city, capacity, vehicles, radius, geojson, map_page)
     rows = []
     failures = []

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 
-from nco.baselines.solver import Budget, UnsupportedError, require_seed
+from nco.baselines.solver import Budget, Solver, UnsupportedError, require_seed
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.decode import decode
-from nco.envs.adaptive import AdaptiveEnvironment
 from nco.envs.checker import evaluate, routes_from_actions
 from nco.envs.fleet_checker import routes_of_vehicles
 from nco.kernels import Kernel, load_kernel
 from nco.model_files import CARD, ModelCard, load_card, load_model
 from nco.models.policy import Policy
+from nco.search_config import SearchConfig, WarmPyVRPConfig, build_search, search_config
+from nco.search_solver import require_fit
 from nco.strategies import Greedy, Sampling, Strategy
 
 
@@ -72,19 +75,28 @@ class NeuralSolver:
 
     def require(self, instance: Instance) -> None:
         """Raise where the model cannot see an attribute of the instance."""
-        env = self.policy.env
-        if isinstance(env, AdaptiveEnvironment):
-            raise UnsupportedError(
-                f"model {self.name} ({self.card.problem}) decides as it sees more, so it has no "
-                "plan to give; accepted: models of problems whose solution is a plan"
-            )
-        try:
-            env.require(instance)
-            self.policy.require(instance)
-        except InputError as error:
-            raise UnsupportedError(
-                f"model {self.name} ({self.card.problem}) does not fit: {error}"
-            ) from error
+        require_fit(self.policy, self._label, instance)
+
+    @property
+    def _label(self) -> str:
+        return f"model {self.name} ({self.card.problem})"
+
+    def searching(self, search: str | Mapping[str, Any] | SearchConfig) -> Solver:
+        """The solver that searches around the model.
+
+        Args:
+            search: a name of `nco.search_config.SEARCH_NAMES`, its values with ``type``, or a
+                configuration. The model's own options of decoding are not used, but by "pyvrp",
+                which begins with the greedy solution of one position.
+
+        Raises:
+            InputError: the search is unknown or its values are wrong, or it cannot be done around
+                this model.
+        """
+        config = search_config(search) if isinstance(search, str | Mapping) else search
+        augment = config.augment if isinstance(config, WarmPyVRPConfig) else 1
+        start = dataclasses.replace(self, samples=None, augment=augment)
+        return build_search(config, self.policy, self._label, start)
 
     def solve(
         self,
@@ -94,6 +106,8 @@ class NeuralSolver:
         *,
         samples: int | None = None,
         augment: int | None = None,
+        search: str | Mapping[str, Any] | SearchConfig | None = None,
+        time_limit: float | None = None,
     ) -> list[Solution]:
         """One solution for each instance of the batch, in batches that fit memory.
 
@@ -103,11 +117,23 @@ class NeuralSolver:
                 iterations mean nothing here and are refused.
             seed: of the draws; greedy decoding does not use it.
             samples, augment: override the solver's own for this call.
+            search: search around the model, as `searching` explains.
+            time_limit: stands for a budget of so many seconds.
 
         Raises:
             UnsupportedError: the model does not fit the instance's attributes.
+            InputError: a search is given samples or augment, which are options of its own; or both
+                a budget and a time limit are given.
         """
-        budget = budget or Budget()
+        if budget is not None and time_limit is not None:
+            raise InputError("both a budget and a time_limit are given; accepted: one of them")
+        budget = budget or Budget(time_limit=time_limit)
+        if search is not None:
+            if samples is not None or augment is not None:
+                raise InputError(
+                    "samples and augment are given with a search; accepted: options of the search"
+                )
+            return self.searching(search).solve(instance, budget, seed)
         if budget.iterations is not None:
             raise UnsupportedError(
                 f"model {self.name} has no iterations; give samples and augment instead"

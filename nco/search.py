@@ -225,6 +225,12 @@ class Search(ABC):
     def ends(self) -> bool:
         """Whether it comes to an end without a limit."""
 
+    @property
+    def first_step(self) -> float:
+        """The time of the first step, roughly, in that of the greedy solutions before it; 0 where
+        steps look at the clock themselves."""
+        return 1.0
+
     def prepare(self) -> None:
         """Load and compile now what belongs to no solution's time."""
         return
@@ -242,7 +248,7 @@ def run(search: Search, task: Task, budget: Budget) -> Incumbent:
     """Steps until the search ends, or the iterations are used up, or the next step would probably
     overrun the task's clock. The first solutions are always found."""
     progress = search.init(task)
-    steps, typical = 0, 0.0
+    steps, typical = 0, search.first_step * task.clock.spent
     while budget.iterations is None or steps < budget.iterations:
         before = task.clock.spent
         if task.clock.left <= typical or not progress.step():

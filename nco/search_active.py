@@ -57,6 +57,10 @@ class EAS(Search):
     def ends(self) -> bool:
         return False
 
+    @property
+    def first_step(self) -> float:
+        return 4.0 if self.kind == "embedding" else 8.0
+
     def require(self, policy: Policy) -> None:
         if pointer_clip(policy) is None:
             raise InputError(
@@ -89,6 +93,10 @@ class ActiveSearch(Search):
     @property
     def ends(self) -> bool:
         return False
+
+    @property
+    def first_step(self) -> float:
+        return 4.0
 
     def require(self, policy: Policy) -> None:
         if not any(p.requires_grad for p in policy.parameters()):

@@ -114,6 +114,10 @@ class LocalSearchOnSamples(Search):
     def ends(self) -> bool:
         return False
 
+    @property
+    def first_step(self) -> float:
+        return 0.0
+
     def prepare(self) -> None:
         compile_local_search()
 

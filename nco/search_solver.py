@@ -13,6 +13,7 @@ from nco.data.batching import unbatch
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.solution import Solution
+from nco.envs.adaptive import AdaptiveEnvironment
 from nco.envs.checker import routes_from_actions
 from nco.models.policy import Policy
 from nco.search import Clock, Search, Task, run
@@ -24,6 +25,11 @@ def require_fit(policy: Policy, name: str, instance: Instance) -> None:
     Args:
         name: of the model, for the message.
     """
+    if isinstance(policy.env, AdaptiveEnvironment):
+        raise UnsupportedError(
+            f"{name} decides as it sees more, so it has no plan to give; accepted: models of "
+            "problems whose solution is a plan"
+        )
     try:
         policy.env.require(instance)
         policy.require(instance)

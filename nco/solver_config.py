@@ -46,6 +46,8 @@ class PyVRPConfig(BaseSolverConfig):
 
     solver: Literal["pyvrp"]
     num_workers: PositiveInt = 1
+    start: Literal["savings"] | None = None
+    """Begin with this heuristic's solution (problems: tsp, atsp, cvrp, acvrp)."""
 
 
 class ORToolsConfig(BaseSolverConfig):
@@ -139,6 +141,18 @@ class ElkaiConfig(BaseSolverConfig):
     num_workers: PositiveInt = 1
 
 
+class LocalSearchConfig(BaseSolverConfig):
+    """See `nco.local_search_solver.LocalSearchSolver`."""
+
+    problems: ClassVar[tuple[str, ...]] = RICH
+    note: ClassVar[str] = "local search from many starts, no network; problems also combined"
+
+    solver: Literal["local-search"]
+    start: Literal["nearest", "random", "savings"] = "nearest"
+    samples: PositiveInt = 16
+    num_neighbours: PositiveInt = 20
+
+
 SolverConfig: TypeAlias = Annotated[
     PyVRPConfig
     | ORToolsConfig
@@ -146,6 +160,7 @@ SolverConfig: TypeAlias = Annotated[
     | RandomInsertionConfig
     | FarthestInsertionConfig
     | SavingsConfig
+    | LocalSearchConfig
     | HGSConfig
     | FastTSPConfig
     | ElkaiConfig,
@@ -209,6 +224,10 @@ def build_solver(config: SolverConfig) -> Solver:
         case PyVRPConfig():
             from nco.baselines.pyvrp_solver import PyVRPSolver
 
+            if config.start == "savings":
+                from nco.baselines.savings import SavingsSolver
+
+                return PyVRPSolver(config.num_workers, SavingsSolver())
             return PyVRPSolver(config.num_workers)
         case ORToolsConfig():
             from nco.baselines.ortools_solver import ORToolsSolver
@@ -232,6 +251,10 @@ def build_solver(config: SolverConfig) -> Solver:
             from nco.baselines.savings import SavingsSolver
 
             return SavingsSolver()
+        case LocalSearchConfig():
+            from nco.local_search_solver import LocalSearchSolver
+
+            return LocalSearchSolver(config.start, config.samples, config.num_neighbours)
         case HGSConfig():
             from nco.baselines.hgs_solver import HGSSolver
 
