@@ -85,8 +85,9 @@ def test_what_does_not_go_with_a_fleet_is_refused() -> None:
     plain: dict[str, Any] = {"coords": one.coords, "demand": one.linehaul, "fleet": one.fleet}
     for name, value in (("capacity", 9.0), ("open_route", True), ("distance_limit", 3.0),
                         ("num_vehicles", 2), ("backhaul", one.linehaul)):  # fmt: skip
+        changed: dict[str, Any] = {name: value}
         with pytest.raises(InputError, match=name):
-            nco.Instance.vrp(**plain, **{name: value})
+            nco.Instance.vrp(**plain, **changed)
     with pytest.raises(InputError, match="the fleet is for batch"):
         nco.Instance.vrp(coords=torch.rand(4, 2), fleet=one.fleet)
     with pytest.raises(InputError, match="whose actions name vehicles"):
