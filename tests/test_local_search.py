@@ -1,0 +1,204 @@
+"""The local search: its rule of routes, its neighbourhood, and what it keeps."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from nco.baselines.local_search import LocalSearch, actions_of
+from nco.baselines.solver import Budget
+from nco.data.batching import replace, unbatch
+from nco.data.errors import InputError
+from nco.data.instance import Instance
+from nco.data.multi_task import VARIANTS, multi_task_instances, variant_by_name
+from nco.envs.checker import check_routes, routes_from_actions
+from nco.envs.route_rules import route_length, route_rules
+from nco.envs.variants import multi_task, tsp
+from nco.local_search_solver import LocalSearchSolver
+from tests.multi_task import TIGHT, small
+from tests.small import instances, random_rollout
+
+Plan = list[tuple[int, list[int]]]
+"""Routes, each with its depot; of a tour one, from node 0."""
+
+
+def as_plan(instance: Instance, actions: np.ndarray) -> Plan:
+    """A solution's routes in a form that is the same for tours."""
+    routes, depots = routes_from_actions(instance, actions.tolist())
+    if depots == [-1]:
+        at = routes[0].index(0)
+        return [(0, routes[0][at + 1 :] + routes[0][:at])]
+    return list(zip(depots, routes, strict=True))
+
+
+def cost_of(instance: Instance, plan: Plan) -> float:
+    """By the checker; inf where it is infeasible."""
+    if int(instance.num_depots) == 0:
+        report = check_routes(instance, [[0, *plan[0][1]]])
+    else:
+        report = check_routes(instance, [r for _, r in plan], [d for d, _ in plan])
+    return report.cost if report.feasible else float("inf")
+
+
+def neighbours(plan: Plan, num_depots: int) -> Iterator[Plan]:
+    """All solutions that one move leads to, by trying every place."""
+    empty: Plan = [(d, []) for d in range(num_depots)]
+    routes = plan + empty
+    for a, (depot, route) in enumerate(plan):
+        for d in range(max(num_depots, 1)):
+            yield [*plan[:a], (d, route), *plan[a + 1 :]]
+            yield [*plan[:a], (d, route[::-1]), *plan[a + 1 :]]
+        for i, j in itertools.combinations(range(len(route) + 1), 2):
+            turned = route[:i] + route[i:j][::-1] + route[j:]
+            yield [*plan[:a], (depot, turned), *plan[a + 1 :]]
+            if j - i > 3:
+                continue
+            piece, rest = route[i:j], route[:i] + route[j:]
+            without = [*routes[:a], (depot, rest), *routes[a + 1 :]]
+            for b, (other, nodes) in enumerate(without):
+                for at in range(len(nodes) + 1):
+                    for moved in (piece, piece[::-1]) if nodes else (piece,):
+                        new = (other, nodes[:at] + moved + nodes[at:])
+                        yield [*without[:b], new, *without[b + 1 :]]
+    for (a, (home, one)), (b, (away, two)) in itertools.permutations(enumerate(routes), 2):
+        if not one or b < a < len(plan):
+            continue
+        rest = [r for k, r in enumerate(routes) if k not in (a, b)]
+        for i, j in itertools.product(range(1, len(one) + 1), range(len(two) + 1)):
+            yield [*rest, (home, one[:i] + two[j:]), (away, two[:j] + one[i:])]
+            for k, m in itertools.product((1, 2), (1, 2)):
+                if i - 1 + k <= len(one) and j + m <= len(two):
+                    first = one[: i - 1] + two[j : j + m] + one[i - 1 + k :]
+                    second = two[:j] + one[i - 1 : i - 1 + k] + two[j + m :]
+                    yield [*rest, (home, first), (away, second)]
+    for a, (depot, route) in enumerate(plan):
+        for i, k, j, m in itertools.product(range(len(route)), (1, 2), range(len(route)), (1, 2)):
+            if i + k <= j and j + m <= len(route):
+                new = route[:i] + route[j : j + m] + route[i + k : j] + route[i : i + k]
+                yield [*plan[:a], (depot, new + route[j + m :]), *plan[a + 1 :]]
+
+
+def random_actions(instance: Instance, seed: int) -> np.ndarray:
+    """A random feasible solution."""
+    env = tsp if int(instance.num_depots) == 0 else multi_task
+    return random_rollout(env, instance, 1, seed)[0, 0].numpy()
+
+
+def test_the_rule_of_a_route_is_the_checkers() -> None:
+    """On every variant: a random route is allowed exactly where the checker finds nothing, and as
+    long as it says. Both happen often."""
+    random = np.random.default_rng(0)
+    seen = {True: 0, False: 0}
+    for variant in VARIANTS:
+        one = small(variant, 6, 1, seed=1)
+        rules = route_rules(one)
+        first = int(one.num_depots)
+        for _ in range(12):
+            size = int(random.integers(1, 5))
+            route = random.permutation(np.arange(first, one.num_nodes))[:size]
+            depot = int(random.integers(first))
+            report = check_routes(one, [route.tolist()], [depot])
+            broken = [v for v in report.violations if "is not visited" not in v]
+            length = route_length(rules, np.array([depot, *route, depot]), size)
+            seen[not broken] += 1
+            if broken:
+                assert length == np.inf, (variant.name, broken)
+            else:
+                assert length == pytest.approx(report.cost, rel=1e-9), variant.name
+    assert min(seen.values()) > 100
+
+
+PROBLEMS = ("cvrp", "ovrp", "vrptw", "vrpb", "vrpl", "mdcvrp", "mdovrpmbltw", "mdvrpbltw")
+
+
+@pytest.mark.parametrize("problem", [*PROBLEMS, "tsp", "atsp", "acvrp"])
+def test_it_ends_where_no_move_improves(problem: str) -> None:
+    """Every solution that one move leads to, found by trying all, is infeasible or not cheaper."""
+    for seed in range(2):
+        if problem in ("tsp", "atsp"):
+            one = instances(problem, 7, 1, seed=seed)
+        else:
+            plain = problem.removeprefix("a")
+            one = small(variant_by_name(plain), 6, 1, seed=seed)
+        if problem == "acvrp":
+            one = asymmetric(one, seed)
+        start = random_actions(one, seed)
+        found = LocalSearch(one, num_neighbours=20).improve(start)
+        plan = as_plan(one, found.actions)
+        cost = cost_of(one, plan)
+        assert cost == pytest.approx(found.cost, rel=1e-9)
+        assert cost <= cost_of(one, as_plan(one, start)) * (1 + 1e-9)
+        depots = int(one.num_depots)
+        best = min(
+            cost_of(one, [(d, r) for d, r in near if r]) for near in neighbours(plan, depots)
+        )
+        assert best >= cost * (1 - 1e-7), (problem, seed, plan)
+
+
+def asymmetric(instance: Instance, seed: int) -> Instance:
+    """The same with a matrix in which the way back is another."""
+    n = instance.num_nodes
+    matrix = torch.rand(1, n, n, generator=torch.Generator().manual_seed(seed)) + 0.2
+    return replace(instance, {"distance": matrix * (1 - torch.eye(n))})
+
+
+def test_mixed_variants_stay_feasible_and_get_shorter() -> None:
+    """Larger instances of all variants: the checker accepts every result, none costs more than
+    its start, and the cost told is the checker's."""
+    batch = multi_task_instances(48, 20, torch.Generator().manual_seed(2), tightness=TIGHT)
+    gains = []
+    for one in unbatch(batch):
+        start = random_actions(one, 0)
+        before = check_routes(one, *routes_from_actions(one, start.tolist()))
+        found = LocalSearch(one).improve(start)
+        after = check_routes(one, *routes_from_actions(one, found.actions.tolist()))
+        assert after.feasible, after.violations
+        assert after.cost == pytest.approx(found.cost, rel=1e-6)
+        gains.append(before.cost - after.cost)
+        again = LocalSearch(one).improve(found.actions)
+        assert again.moves == 0
+    assert min(gains) >= 0
+    assert max(gains) > 1
+
+
+def test_vehicles_are_not_exceeded() -> None:
+    """Where cutting a route would pay, but there is no vehicle for it, it is not cut."""
+    coords = torch.tensor([[0.5, 0.5], [0.0, 0.5], [1.0, 0.5], [0.0, 0.6], [1.0, 0.6]])
+    far = torch.cdist(coords, coords)
+    # what joins the two sides is longer than the way by the depot
+    far[1::2, 2::2] = far[2::2, 1::2] = 9.0
+    for vehicles, routes in ((1, 1), (2, 2)):
+        one = Instance.vrp(distance=far * (1 - torch.eye(5)), num_vehicles=vehicles)
+        found = LocalSearch(one).improve(np.array([0, 1, 2, 3, 4]))
+        assert len(routes_from_actions(one, found.actions.tolist())[0]) == routes
+
+
+def test_an_infeasible_start_is_refused() -> None:
+    """Too much for one vehicle."""
+    one = Instance.vrp(coords=[[0, 0], [0, 1], [1, 0]], demand=[0, 2, 2], capacity=3)
+    with pytest.raises(InputError, match="starts from feasible routes"):
+        LocalSearch(one).improve(np.array([0, 1, 2]))
+
+
+def test_routes_and_actions_are_one_another() -> None:
+    """`actions_of` is what `routes_from_actions` takes apart."""
+    one = small(variant_by_name("mdcvrp"), 5, 1, seed=0)
+    routes, depots = [[3, 2], [4], [5, 6]], [1, 0, 1]
+    assert routes_from_actions(one, actions_of(routes, depots).tolist()) == (routes, depots)
+
+
+@pytest.mark.parametrize("start", ["nearest", "random", "savings"])
+def test_without_a_network(start: str) -> None:
+    """Each start, on tours and routes: feasible, and never worse than it began."""
+    for problem in ("tsp", "cvrp"):
+        for one in unbatch(instances(problem, 15, 2)):
+            solver = LocalSearchSolver(start)  # type: ignore[arg-type]
+            (found,) = solver.solve(one, Budget(iterations=2), 0)
+            assert found.feasible
+            costs = [cost for _, cost in found.trace]
+            assert costs == sorted(costs, reverse=True)
+            assert found.cost == pytest.approx(costs[-1], rel=1e-6)
