@@ -3,7 +3,9 @@
 Arcs cost their mean travel time at its price, and half of a route's price where they touch a depot.
 Their duration is the mean or a quantile of the travel time. Windows are kept, or closed earlier by
 a buffer; where that or the times would leave a customer that no route of its own can serve, the
-window and the depots close as late as it takes. What waiting costs is not seen.
+window and the depots close as late as it takes. A solver that can price time sees what waiting
+costs (all time on duty is at its price then, and the way itself at what it costs more); others
+do not.
 
 Quantiles of arcs add up to more than the quantile of a route, so how high a level does best is a
 matter of trying (on selection scenarios).
@@ -20,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nco.baselines.solver import Budget, SolveFailed, Solver
+from nco.baselines.solver import Budget, PricesTime, SolveFailed, Solver
 from nco.data.batching import replace, unbatch
 from nco.data.errors import InputError
 from nco.data.instance import Instance, is_customer, is_depot
@@ -73,11 +75,14 @@ class HardWindows:
         level = f"quantile {self.level:g}" if self.level else "mean times"
         return level + (f", {self.buffer:g} min earlier" if self.buffer else "")
 
-    def certain(self, instance: Instance, clock: Matrix | None = None) -> Instance:
+    def certain(
+        self, instance: Instance, clock: Matrix | None = None, time_price: float = 0.0
+    ) -> Instance:
         """The problem, in the dtype of the instance.
 
         Args:
             clock: when each arc is begun; by default times are averaged over the day.
+            time_price: what the solver counts for a minute on duty, so that arcs cost less.
 
         Raises:
             InputError: the instance has no traffic.
@@ -93,7 +98,7 @@ class HardWindows:
         return replace(
             instance,
             {
-                "distance": _priced(instance, mean).to(instance.dtype),
+                "distance": _priced(instance, mean, time_price).to(instance.dtype),
                 "duration": duration.to(instance.dtype),
                 "time_window": window.to(instance.dtype),
                 "rounding": torch.zeros_like(instance.rounding),
@@ -105,13 +110,21 @@ class HardWindows:
         )
 
 
-def _priced(instance: Instance, mean: Matrix) -> Matrix:
+def _priced(instance: Instance, mean: Matrix, time_price: float) -> Matrix:
     """What arcs cost: a closed route touches its depot twice."""
     assert instance.prices is not None  # given together with the traffic
     price = dict(zip(PRICES, instance.prices.double().T.view(len(PRICES), -1, 1, 1), strict=True))
     depot = is_depot(instance)
     touches = depot.unsqueeze(1) ^ depot.unsqueeze(2)
-    return price["travel"] * mean + 0.5 * price["route"] * touches
+    return (price["travel"] - time_price).clamp(min=0) * mean + 0.5 * price["route"] * touches
+
+
+def _waiting_price(one: Instance) -> float:
+    """As far as a way costs more: what all time on duty can be counted at."""
+    require_traffic(one)
+    assert one.prices is not None  # given together with the traffic
+    price = dict(zip(PRICES, one.prices[0].tolist(), strict=True))
+    return min(price["waiting"], price["travel"])
 
 
 def _within_reach(
@@ -173,12 +186,16 @@ class DaySolver:
         """What each pass found for one instance; the seconds are of all passes up to it."""
         limit = budget.time_limit
         each = Budget(None if limit is None else limit / self.passes, budget.iterations)
+        solver, price = self.solver, 0.0
+        if isinstance(solver, PricesTime):
+            price = _waiting_price(one)
+            solver = solver.pricing_time(price)
         clock, seconds, found = None, 0.0, []
         for _ in range(self.passes):
             began = time.perf_counter()
-            certain = self.equivalent.certain(one, clock)
+            certain = self.equivalent.certain(one, clock, price)
             seconds += time.perf_counter() - began
-            solution = self.solver.solve(certain, each, seed)[0]
+            solution = solver.solve(certain, each, seed)[0]
             seconds += solution.seconds
             if not solution.feasible:
                 raise SolveFailed(f"{self.name} failed: {solution.violations[0]}")

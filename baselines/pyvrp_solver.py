@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from nco.baselines.scaling import NO_LIMIT, Scaled, scale_instance
 from nco.baselines.solver import Budget, Solver, require_limit
 from nco.baselines.workers import Routes, Search, solve_in_workers
 from nco.data.batching import unbatch
+from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.solution import Solution
 
@@ -37,6 +40,9 @@ FORBIDDEN = 2**44
 PENALTY_CEILING = 100_000
 """PyVRP's largest charge for one unit of violation (its PenaltyParams.max_penalty)."""
 
+MOST_UNITS = 1000
+"""Of cost for a unit of length, where time costs a fraction of it."""
+
 MAX_SEED = 2**32
 
 
@@ -52,6 +58,25 @@ class Problem:
     linehaul_first: bool
     start: Routes | None = None
     """Where the search begins; None leaves that to PyVRP."""
+    length_cost: int = 1
+    """Of one unit of length."""
+    time_cost: int = 0
+    """Of one unit of time on duty."""
+    prize: np.ndarray | None = None
+    """Of visits that may be left out, in units of length times ``length_cost``; -1 for the
+    others."""
+    release: np.ndarray | None = None
+    """Before which no vehicle may leave with what goes to a node, in units of time."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What an instance does not say: which visits are optional, and what is not there yet."""
+
+    prize: tuple[float | None, ...]
+    """Of each node, in units of length: what it is worth to visit it; None where it must be."""
+    release: tuple[float, ...]
+    """Of each node: its route leaves no sooner."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +99,24 @@ class PyVRPSolver:
         start: finds the solution that the search begins with, within the same time limit and
             without any other; None begins as PyVRP does, with a local search from random routes.
             Not for fleets.
+        time_price: what a unit of time on duty costs in units of length, from the departure that
+            is best to the return. Costs reported are lengths all the same.
+
+    Raises:
+        InputError: the price is negative or not finite.
     """
 
     num_workers: int = 1
     start: Solver | None = None
+    time_price: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.time_price < math.inf:
+            raise InputError(f"time_price is {self.time_price}; accepted: at least 0, finite")
+
+    def pricing_time(self, price: float) -> PyVRPSolver:
+        """See `nco.baselines.solver.PricesTime`."""
+        return dataclasses.replace(self, time_price=price)
 
     @property
     def name(self) -> str:
@@ -85,10 +124,26 @@ class PyVRPSolver:
 
     def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
         """See `nco.baselines.solver.Solver`; the trace holds each new best solution."""
+        return self._solve(instance, budget, seed, None)
+
+    def solve_on_terms(
+        self, one: Instance, terms: Terms, budget: Budget, seed: int
+    ) -> list[list[int]]:
+        """Routes of one instance (B = 1), perhaps without its optional visits. The caller judges
+        what is beyond the instance.
+
+        Raises:
+            SolveFailed: no feasible routes were found.
+        """
+        return self._solve(one, budget, seed, terms)[0].routes
+
+    def _solve(
+        self, instance: Instance, budget: Budget, seed: int, terms: Terms | None
+    ) -> list[Solution]:
         require_limit(self.name, budget)
         for single in unbatch(instance):
             known = supported(single)
-            if self.start is not None:
+            if self.start is not None or self.time_price or terms is not None:
                 known -= {Attribute.FLEET}
             refuse_unsupported(self.name, single, known)
         return solve_in_workers(
@@ -96,16 +151,18 @@ class PyVRPSolver:
             instance,
             budget,
             seed,
-            prepare=lambda single: self._prepare(single, budget, seed),
+            prepare=lambda single: self._prepare(single, budget, seed, terms),
             search=search,
             num_workers=self.num_workers,
         )
 
-    def _prepare(self, single: Instance, budget: Budget, seed: int) -> Problem | FleetProblem:
+    def _prepare(
+        self, single: Instance, budget: Budget, seed: int, terms: Terms | None
+    ) -> Problem | FleetProblem:
         if single.fleet is not None:
             scaled = scale_fleet(single, penalty_ceiling=PENALTY_CEILING)
             return FleetProblem(scaled, _coords(single))
-        problem = problem_of(single)
+        problem = problem_of(single, self.time_price, terms)
         if self.start is None:
             return problem
         (first,) = self.start.solve(single, Budget(time_limit=budget.time_limit), seed)
@@ -119,16 +176,32 @@ def supported(instance: Instance) -> frozenset[Attribute]:
     return SUPPORTED - {Attribute.BOTH_LOADS}
 
 
-def problem_of(instance: Instance) -> Problem:
-    """What `search` takes of one instance (B = 1)."""
+def problem_of(instance: Instance, time_price: float = 0.0, terms: Terms | None = None) -> Problem:
+    """What `search` takes of one instance (B = 1); `PyVRPSolver` explains the price."""
+    scaled = scale_instance(instance, penalty_ceiling=PENALTY_CEILING)
+    units = Fraction(time_price * scaled.distance_scale / scaled.time_scale)
+    ratio = units.limit_denominator(MOST_UNITS)
     return Problem(
-        scaled=scale_instance(instance, penalty_ceiling=PENALTY_CEILING),
+        scaled=scaled,
         coords=_coords(instance),
         num_depots=int(instance.num_depots),
         num_vehicles=fleet(instance),
         open_route=bool(instance.open_route),
         linehaul_first=not bool(instance.mixed_backhaul),
+        length_cost=ratio.denominator,
+        time_cost=ratio.numerator,
+        prize=None if terms is None else _prizes(terms, scaled, ratio.denominator),
+        release=None if terms is None else _releases(terms, scaled),
     )
+
+
+def _prizes(terms: Terms, scaled: Scaled, length_cost: int) -> np.ndarray:
+    unit = scaled.distance_scale * length_cost
+    return np.array([-1 if prize is None else round(prize * unit) for prize in terms.prize])
+
+
+def _releases(terms: Terms, scaled: Scaled) -> np.ndarray:
+    return np.ceil(np.array(terms.release) * scaled.time_scale).astype(np.int64)
 
 
 def _coords(instance: Instance) -> np.ndarray:
@@ -155,18 +228,21 @@ class _Trace(pyvrp.IteratedLocalSearchCallbacks):
     """Notes each new best feasible solution."""
 
     def __init__(
-        self, search: Search, routes: Callable[[pyvrp.Solution], Routes], forbidden: int
+        self,
+        search: Search,
+        routes: Callable[[pyvrp.Solution], Routes],
+        allowed: Callable[[pyvrp.Solution], bool],
     ) -> None:
         self.search = search
         self.routes = routes
-        self.forbidden = forbidden
+        self.allowed = allowed
 
     def on_start(self, ils: pyvrp.IteratedLocalSearch) -> None:
         self.on_best(ils.initial_solution)
 
     def on_best(self, best: pyvrp.Solution) -> None:
         # a forbidden arc is no violation to PyVRP, only dear
-        if best.is_feasible() and best.distance_cost() < self.forbidden:
+        if best.is_feasible() and self.allowed(best):
             self.search.improved(self.routes(best))
 
 
@@ -190,14 +266,21 @@ def search(problem: Problem | FleetProblem, task: Search) -> Search:
     if isinstance(problem, FleetProblem):
         depots = problem.scaled.num_depots
         data = fleet_problem_data(problem.scaled, problem.coords)
-        callbacks = _Trace(task, lambda best: fleet_routes(best, depots), barrier(problem.scaled))
+        most = barrier(problem.scaled)
+        callbacks = _Trace(
+            task,
+            lambda best: fleet_routes(best, depots),
+            lambda best: best.distance_cost() < most,
+        )
     elif problem.num_depots == 0 and len(problem.coords) == 1:
         task.improved(Routes([[0]]))
         return task
     else:
         depots = problem.num_depots
         data = _problem_data(problem)
-        callbacks = _Trace(task, lambda best: _routes(best, depots), FORBIDDEN)
+        callbacks = _Trace(
+            task, lambda best: _routes(best, depots), lambda best: best.distance() < FORBIDDEN
+        )
         start = _initial(problem, data)
     pyvrp.solve(
         data,
@@ -232,6 +315,13 @@ def _initial(problem: Problem, data: pyvrp.ProblemData) -> pyvrp.Solution | None
     return pyvrp.Solution(data, routes)
 
 
+def _choice(problem: Problem, node: int) -> dict[str, Any]:
+    """Whether a client must be visited, and else what it is worth."""
+    if problem.prize is None or problem.prize[node] < 0:
+        return {"required": True}
+    return {"required": False, "prize": int(problem.prize[node])}
+
+
 def _problem_data(problem: Problem) -> pyvrp.ProblemData:
     scaled, n = problem.scaled, len(problem.coords)
     tour = problem.num_depots == 0
@@ -261,6 +351,8 @@ def _problem_data(problem: Problem) -> pyvrp.ProblemData:
             service_duration=int(scaled.service[i]),
             tw_early=int(scaled.early[i]),
             tw_late=int(scaled.late[i]),
+            release_time=0 if problem.release is None else int(problem.release[i]),
+            **_choice(problem, i),
         )
         for i in range(depots, n)
     ]
@@ -271,6 +363,8 @@ def _problem_data(problem: Problem) -> pyvrp.ProblemData:
             start_depot=start,
             end_depot=end,
             max_distance=scaled.distance_limit,
+            unit_distance_cost=problem.length_cost,
+            unit_duration_cost=problem.time_cost,
         )
         for start, end in zip(range(depots), ends, strict=True)
     ]

@@ -91,6 +91,15 @@ class Solver(Protocol):
         ...
 
 
+@runtime_checkable
+class PricesTime(Solver, Protocol):
+    """A solver that can weigh time on duty, waiting included, against length."""
+
+    def pricing_time(self, price: float) -> Solver:
+        """The same, where a unit of time costs so many units of length."""
+        ...
+
+
 def require_limit(solver: str, budget: Budget) -> None:
     """Refuse a budget without any limit, for solvers that would never stop."""
     if budget.time_limit is None and budget.iterations is None:

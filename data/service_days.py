@@ -81,7 +81,11 @@ DAY_PRESETS: dict[str, ServiceDay] = {
     "svrpbench-paper": ServiceDay(),
     "svrpbench-code": ServiceDay(traffic=CODE, map_size=1000.0, margin=0.0),
     "correlated": ServiceDay(
-        traffic=CORRELATED, customers_per_city=6, opening=(360.0, 1320.0), service_time=5.0
+        traffic=CORRELATED,
+        customers_per_city=6,
+        window_length=(30.0, 60.0),
+        opening=(360.0, 1320.0),
+        service_time=5.0,
     ),
 }
 """By name; see `nco.data.traffic` for what they are for."""

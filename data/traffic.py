@@ -190,11 +190,11 @@ CODE = Traffic(density_unit=1.0, delay=0.25)
 """What the published code computes: the constants for hours, with densities per minute and alpha
 in minutes. Delays vanish; it is here to check formulas against the published numbers."""
 CORRELATED = Traffic(
-    delay=30.0,
-    log_sd=0.5,
+    delay=45.0,
+    log_sd=0.6,
     accidents=0.5,
     day_share=0.3,
     zone_share=0.3,
 )
-"""Ours: delays twice as long and less certain, which days and zones share. With each arc's noise
-its own, as in the paper, a long route averages it away."""
+"""Ours: delays are three times as long and less certain, and days and zones share them. With each
+arc's noise its own, as in the paper, a long route averages it away."""

@@ -12,9 +12,10 @@ from nco.baselines.solver import Budget, SolveFailed, Solver, UnsupportedError
 from nco.data.batching import replace
 from nco.data.errors import InputError
 from nco.data.instance import Instance
+from nco.data.prices import Prices
 from nco.data.solution import Solution
 from nco.data.traffic import Traffic
-from nco.envs.checker import evaluate
+from nco.envs.checker import check_routes, evaluate
 from nco.envs.soft_windows import mean_outcomes
 from tests.day_oracle import Day, routes_of
 from tests.test_service_days import days
@@ -73,17 +74,12 @@ def test_certain_problems_have_means_quantiles_and_prices() -> None:
 @pytest.mark.parametrize("problem", ["svrptw", "mdsvrptw"])
 def test_every_customer_fits_a_route_of_its_own(problem: str, level: float) -> None:
     """However long times are and however early windows close."""
-    instance = days(problem, "correlated", 8, 4)
+    instance = days(problem, "correlated", 8, 1)
     certain = HardWindows(level, buffer=200.0).certain(instance)
     depots = int(instance.num_depots[0])
-    for b in range(4):
-        for node in range(depots, 8 + depots):
-            alone = [
-                evaluate(_only(certain[b : b + 1], node, depots), [[depots]], solver="alone",
-                         seconds=0.0, depots=[depot])
-                for depot in range(depots)
-            ]  # fmt: skip
-            assert any(solution.feasible for solution in alone)
+    for node in range(depots, 8 + depots):
+        alone = _only(certain, node, depots)
+        assert any(check_routes(alone, [[depots]], [depot]).feasible for depot in range(depots))
 
 
 def _only(one: Instance, node: int, depots: int) -> Instance:
@@ -131,6 +127,27 @@ def test_without_delays_the_certain_problem_is_the_whole() -> None:
         certain = PyVRPSolver().solve(HardWindows().certain(one), BUDGET, 0)[0]
         plan = DaySolver(PyVRPSolver()).solve(one, BUDGET, 0)[0]
         assert plan.cost == pytest.approx(certain.cost, rel=1e-6)
+
+
+def test_waiting_is_priced_where_a_solver_can() -> None:
+    """Two customers in one direction, hours apart: one route waits, two drive twice. PyVRP weighs
+    the two as the prices do; arcs and time on duty add up to the plan's cost."""
+    for price, routes in ((0.01, 1), (0.9, 2)):
+        paid = Prices(travel=1.0, waiting=price, lateness=9.0, overtime=9.0, route=5.0)
+        one = Instance.vrp(
+            coords=[[0.0, 0.0], [10.0, 0.0], [11.0, 0.0]],
+            time_window=[[0.0, 900.0], [100.0, 110.0], [300.0, 310.0]],
+            traffic=CALM.row(),
+            prices=paid.row(),
+            key=1,
+        )
+        plan = DaySolver(PyVRPSolver()).solve(one, BUDGET, 0)[0]
+        assert len(plan.routes) == routes
+        # either way one after the other, or each alone
+        together = 22 + price * 199 + 5
+        assert plan.cost == pytest.approx(min(together, 20 + 22 + 10))
+    with pytest.raises(InputError, match="time_price is -1"):
+        PyVRPSolver().pricing_time(-1.0)
 
 
 def test_departures_of_a_plan() -> None:
