@@ -6,6 +6,7 @@ For the Python interface of OR-Tools 9.15, which has no seed and holds the inter
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ortools.constraint_solver import pywrapcp, routing_enums_pb2
@@ -13,7 +14,7 @@ from ortools.constraint_solver import pywrapcp, routing_enums_pb2
 from nco.baselines.attributes import UNCERTAIN, Attribute, attributes, fleet, refuse_unsupported
 from nco.baselines.fleet_scaling import ScaledFleet, scale_fleet
 from nco.baselines.ortools_fleet import FleetModel
-from nco.baselines.scaling import NO_LIMIT, Scaled, scale_instance
+from nco.baselines.scaling import NO_LIMIT, Scaled, ScaledPrizes, scale_instance, scale_prizes
 from nco.baselines.solver import Budget, require_limit
 from nco.baselines.workers import Routes, Search, solve_in_workers
 from nco.data.batching import unbatch
@@ -21,7 +22,7 @@ from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.solution import Solution
 
-SUPPORTED = frozenset(Attribute) - UNCERTAIN - {Attribute.PRIZES}
+SUPPORTED = frozenset(Attribute) - UNCERTAIN
 
 _ENUMS = {
     "first_solution_strategy": routing_enums_pb2.FirstSolutionStrategy,
@@ -41,6 +42,7 @@ class Problem:
     """Over all depots."""
     open_route: bool
     mixed: bool
+    prizes: ScaledPrizes | None
     first_solution_strategy: str
     metaheuristic: str
 
@@ -113,12 +115,13 @@ class ORToolsSolver:
         return Problem(
             scaled=scaled,
             num_depots=depots,
-            num_vehicles=_vehicles(instance, scaled) if depots else 1,
+            num_vehicles=_vehicles(instance, scaled) if depots and instance.prize is None else 1,
             fleet=fleet(instance),
             open_route=bool(instance.open_route),
             mixed=bool(instance.mixed_backhaul),
+            prizes=scale_prizes(instance, scaled.distance_scale),
             first_solution_strategy=self.first_solution_strategy or _start(depots),
-            metaheuristic=self.metaheuristic,
+            metaheuristic="greedy_descent" if _one_choice(instance) else self.metaheuristic,
         )
 
     def _prepare_fleet(self, instance: Instance) -> FleetProblem:
@@ -136,6 +139,12 @@ def _first_of_fleets(asked: str | None) -> str:
 def supported(instance: Instance) -> frozenset[Attribute]:
     """What can be expressed: a classical backhaul that also has a delivery cannot."""
     return SUPPORTED if bool(instance.mixed_backhaul) else SUPPORTED - {Attribute.BOTH_LOADS}
+
+
+def _one_choice(instance: Instance) -> bool:
+    """Whether all there is to choose is to visit the only customer or not: metaheuristics look
+    for a third solution for ever."""
+    return instance.prize is not None and instance.num_nodes == 2
 
 
 def _start(num_depots: int) -> str:
@@ -176,6 +185,7 @@ class _Model:
             return
         self._add_loads()
         self._add_time()
+        self._add_prizes()
         if self.scaled.distance_limit != NO_LIMIT:
             self.routing.AddDimension(self.arcs, 0, self.scaled.distance_limit, True, "distance")
         if problem.fleet < len(depots):
@@ -247,6 +257,26 @@ class _Model:
             if not self.problem.open_route:
                 time.CumulVar(routing.End(vehicle)).SetMax(closes[depot])
 
+    def _add_prizes(self) -> None:
+        prizes, routing = self.problem.prizes, self.routing
+        if prizes is None or prizes.all_needed:
+            return
+        for node in range(self.problem.num_depots, self.num_nodes):
+            routing.AddDisjunction([self.manager.NodeToIndex(node)], int(prizes.penalty[node]))
+        total = int(prizes.prize.sum())
+        routing.AddDimension(self._unary(prizes.prize), 0, total, True, "prize")
+        routing.GetDimensionOrDie("prize").CumulVar(routing.End(0)).SetMin(prizes.needed)
+
+    def solve(self, parameters: Any) -> None:
+        """Search; with prizes from a tour of all customers, since no first solution's strategy
+        looks at what must be collected."""
+        if self.problem.prizes is None:
+            self.routing.SolveWithParameters(parameters)
+            return
+        tour = list(range(self.problem.num_depots, self.num_nodes))
+        start = self.routing.ReadAssignmentFromRoutes([tour], True)
+        self.routing.SolveFromAssignmentWithParameters(start, parameters)
+
     def routes(self) -> Routes:
         """The routes that the solver stands at while it calls back."""
         routing = self.routing
@@ -302,7 +332,7 @@ def _search(problem: Problem | FleetProblem, search: Search) -> Search:
     watch = _Watch(model, search)
     routing.AddAtSolutionCallback(watch)
     # closing the model takes time too, so the limit is set again after it
-    for spend in (routing.CloseModelWithParameters, routing.SolveWithParameters):
+    for spend in (routing.CloseModelWithParameters, model.solve):
         if search.deadline is not None:
             milliseconds = int(1000 * search.seconds_left())
             if milliseconds <= 0:

@@ -10,6 +10,7 @@ kept exactly. Costs are recomputed on the original numbers in any case.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,30 @@ class Scaled:
     """NO_LIMIT where there is none; loads are then 1 where there is any."""
     load_scale: float
     """Units per load of the instance."""
+
+
+@dataclass(frozen=True)
+class ScaledPrizes:
+    """Prizes and penalties of one instance in integers."""
+
+    prize: np.ndarray  # [N], rounded down
+    penalty: np.ndarray  # [N], in the units of the distances
+    needed: int
+    """What a tour must collect, rounded up."""
+    all_needed: bool
+    """Only a tour of all customers collects enough, or none does: then it must visit all."""
+
+
+def scale_prizes(instance: Instance, distance_scale: float) -> ScaledPrizes | None:
+    """The prizes of one instance (B = 1, without padding); None where it has none."""
+    if instance.prize is None or instance.penalty is None or instance.min_prize is None:
+        return None
+    prize, least = instance.prize[0].double().numpy(), float(instance.min_prize)
+    scale = LOAD_UNITS / max(least, float(prize.max()), 1e-300)
+    units = np.floor(prize * scale).astype(np.int64)
+    needed = math.ceil(least * scale)
+    penalty = np.rint(instance.penalty[0].double().numpy() * distance_scale).astype(np.int64)
+    return ScaledPrizes(units, penalty, needed, bool(units.sum() <= needed))
 
 
 def scale_instance(

@@ -29,6 +29,7 @@ class SharedBaseline(Algorithm):
         settings = config.algorithm
         assert isinstance(settings, SharedBaselineConfig)
         self.num_starts = settings.num_starts
+        self.forced_starts = settings.forced_starts
         norm = settings.reward_norm
         self.variant_means = None if norm is None else VariantMeans(norm.alpha)
 
@@ -43,7 +44,7 @@ class SharedBaseline(Algorithm):
             instance,
             Sampling(),
             num_trajectories=count,
-            starts=self.env.start_actions(instance, count),
+            starts=self.env.start_actions(instance, count) if self.forced_starts else None,
             generator=generator,
             record=True,
             encoding=encoding,

@@ -69,6 +69,9 @@ class SharedBaselineConfig(Strict):
     type: Literal["pomo"]
     num_starts: PositiveInt | None = None
     """Trajectories of each instance; by default one from every start."""
+    forced_starts: bool = True
+    """They begin at different customers; false leaves the first choice to the policy too (Kool et
+    al. 2019, "Buy 4 REINFORCE samples"), as a policy that is decoded once needs it."""
     reward_norm: RewardNormConfig | None = None
     """For mixed problems, whose variants differ in what they cost."""
 
