@@ -8,6 +8,8 @@ min-max objective the time is in the arc costs; with one the largest time is a s
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from ortools.constraint_solver import pywrapcp
 
@@ -94,6 +96,10 @@ class FleetModel:
         times = [self._transit(matrix) for matrix in work]
         limits = [min(int(shift), MAX_TOTAL) for shift in scaled.shift]
         self.routing.AddDimensionWithVehicleTransitAndCapacity(times, 0, limits, True, "time")
+
+    def solve(self, parameters: Any) -> None:
+        """Search from OR-Tools' own first solution."""
+        self.routing.SolveWithParameters(parameters)
 
     def routes(self) -> Routes:
         """The trips that the solver stands at while it calls back."""
