@@ -24,7 +24,7 @@ PER_NODE = ("coords", "linehaul", "backhaul", "service_time", "time_window", "va
 """Fields with an axis of nodes, the second one."""
 PER_ARC = ("distance", "duration")
 """Fields with two axes of nodes."""
-RULES = PRIZE_FIELDS
+RULES = (*PRIZE_FIELDS, "traffic", "prices")
 """Fields that make another problem of an instance where they are given."""
 
 

@@ -138,7 +138,7 @@ def test_what_is_refused() -> None:
         days("svrptw", "uniform", 5, 1)
     with pytest.raises(InputError, match="distribution is 'correlated'"):
         days("cvrp", "correlated", 5, 1)
-    with pytest.raises(InputError, match="have traffic; accepted: all, or none"):
+    with pytest.raises(InputError, match="have traffic and others do not; accepted: all or none"):
         collate([days("svrptw", "correlated", 4, 1), days("cvrp", "uniform", 4, 1)])
     with pytest.raises(InputError, match="at least the largest demand"):
         ServiceDay(capacity=50)
