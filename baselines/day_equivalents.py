@@ -22,7 +22,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nco.baselines.equivalents import Equivalent
 from nco.baselines.solver import Budget, PricesTime, SolveFailed, Solver
+from nco.baselines.workers import Routes
 from nco.data.batching import replace, unbatch
 from nco.data.errors import InputError
 from nco.data.instance import Instance, is_customer, is_depot
@@ -49,7 +51,7 @@ Matrix = Float[Tensor, "batch from to"]
 
 @final
 @dataclass(frozen=True)
-class HardWindows:
+class HardWindows(Equivalent):
     """The certain problem of a level.
 
     Args:
@@ -108,6 +110,10 @@ class HardWindows:
                 "kind": None,
             },
         )
+
+    def plan(self, instance: Instance, found: Routes) -> Routes:
+        """The same routes."""
+        return found
 
 
 def _priced(instance: Instance, mean: Matrix, time_price: float) -> Matrix:
