@@ -216,7 +216,7 @@ class _Stop:
         self.search = search
         self.iterations = 0
 
-    def __call__(self, best_cost: float) -> bool:
+    def __call__(self, best_cost: int | float) -> bool:
         limit = self.search.iterations
         if self.search.seconds_left() <= 0 or (limit is not None and self.iterations >= limit):
             return True

@@ -167,11 +167,11 @@ class _Learning(Progress, ABC):
         self,
         actions: Int[Tensor, "batch trajectory step"],
         costs: Float[Tensor, "batch trajectory"],
-    ) -> tuple[Int[Tensor, "batch lesson step"], Float[Tensor, "batch lesson"]]:
+    ) -> tuple[Int[Tensor, "batch lesson longest"], Float[Tensor, "batch lesson"]]:
         """Solutions, the last one the best so far, and how much more likely each shall become."""
-        best = [self.best.best(b).to(actions.device) for b in range(len(actions))]
-        steps = max(actions.shape[2], *(len(b) for b in best))
-        known = torch.stack([lengthened(b, steps) for b in best]).unsqueeze(1)
+        best = [self.best.best(b).to(actions.device).unsqueeze(0) for b in range(len(actions))]
+        steps = max(actions.shape[2], *(b.shape[1] for b in best))
+        known = torch.stack([lengthened(b, steps) for b in best])
         unit = unit_length(self.task.instance).unsqueeze(1)
         gain = (costs.mean(1, keepdim=True) - costs) / unit / costs.shape[1]
         imitation = torch.full_like(gain[:, :1], self.search.imitation)
