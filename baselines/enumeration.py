@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nco.baselines.candidate_pool import solved_singly
-from nco.baselines.set_partitioning import require_sum
 from nco.baselines.solver import Budget
 from nco.baselines.workers import Routes
 from nco.data.errors import InputError
@@ -85,7 +84,7 @@ def enumerated(one: Instance, value: PlanValue) -> Enumerated:
         )
     if depots == 0:
         return _tours(one, value)
-    require_sum("enumeration", value)
+    value.require_sum("enumeration")
     return _partitions(
         customers,
         lambda plans: value.costs(one, plans)[0],

@@ -47,7 +47,7 @@ class SetPartitioning:
     pool: CandidatePool
 
     def __post_init__(self) -> None:
-        require_sum(self.name, self.pool.value)
+        self.pool.value.require_sum(self.name)
 
     @property
     def name(self) -> str:
@@ -75,15 +75,6 @@ class SetPartitioning:
             return plan, found.seconds + time.perf_counter() - began
 
         return solved_singly(self.name, instance, combined)
-
-
-def require_sum(name: str, value: PlanValue) -> None:
-    """Raise `InputError` where a plan's value is not the sum of its routes'."""
-    if value.objective.cvar:
-        raise InputError(
-            f"{name} minimises {value.objective.name}, which is no sum over routes; accepted: the "
-            "mean"
-        )
 
 
 def _routes(plans: Sequence[Routes]) -> list[Route]:

@@ -77,6 +77,14 @@ class PlanValue:
     scenarios: Scenarios
     objective: Objective
 
+    def require_sum(self, solver: str) -> None:
+        """Raise `InputError` where the value of a plan is not the sum of those of its routes."""
+        if self.objective.cvar:
+            raise InputError(
+                f"{solver} minimises {self.objective.name}, which is no sum over routes; accepted: "
+                "the mean"
+            )
+
     def costs(
         self, instance: Instance, plans: Int[Tensor, "batch plan step"]
     ) -> Float[Tensor, "batch plan scenario"]:

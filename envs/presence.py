@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nco.data.batching import replace, with_dtype
@@ -144,36 +144,50 @@ class PresenceSimulation(ScenarioCost):
     ) -> Outcomes:
         walk = closed_walk(instance, plans)
         draws = uniforms(scenarios, instance, Stream.PRESENCE, nodes_as_entities(instance))
-        asks = draws < require_presence(instance).double().unsqueeze(1)
-        b, p, v = walk.nodes.shape
-        # nodes as rows: what is gathered for a position is a row of all scenarios
-        rows = walk.nodes.flatten(1).unsqueeze(2).expand(-1, -1, scenarios.count)
-        seen = asks.mT.gather(1, rows).view(b, p, v, -1)
-        seen = seen & (walk.presence > 0).unsqueeze(3)
-        before = _last_seen(seen)
-        to = walk.nodes.unsqueeze(3)
-        arc = to.expand_as(before).gather(2, before).mul_(instance.num_nodes).add_(to)
-        distance = distance_matrix(with_dtype(instance, torch.float64)).flatten(1)
-        length = distance.gather(1, arc.flatten(1)).view(b, p, v, -1)
-        travel = length.masked_fill(~seen, 0).sum(2)
-        customer = (walk.nodes >= instance.num_depots.view(-1, 1, 1)).unsqueeze(3)
-        served = seen & customer
-        depots = instance.num_depots.view(-1, 1, 1, 1) > 0
-        leaves = served & ~customer.expand_as(seen).gather(2, before) & depots
+        asks = (draws < require_presence(instance).double().unsqueeze(1)).mT
+        customer = (walk.nodes >= instance.num_depots.view(-1, 1, 1)) & (walk.presence > 0)
+        visits = torch.zeros(*plans.shape[:2], instance.num_nodes, dtype=torch.float64)
+        visits = visits.to(asks.device).scatter_add(2, walk.nodes, customer.double())
+        served = visits @ asks.double()
+        travel, routes = _walked(instance, walk, asks, customer)
         # a tour is one route where any of it is driven
-        routes = leaves.sum(2) + (~depots.squeeze(3) & served.any(2))
-        measures = torch.stack((served.sum(2), routes), 3).double()
-        return Outcomes(travel.unsqueeze(3), measures)
+        tour = (instance.num_depots == 0).view(-1, 1, 1)
+        routes = torch.where(tour, (served > 0).double(), routes)
+        return Outcomes(travel.unsqueeze(3), torch.stack((served, routes), 3))
 
 
-def _last_seen(seen: Tensor) -> Int[Tensor, "batch plan position scenario"]:
-    """For each position the one of the last node that asks before it; around the end of the walk.
+def _walked(
+    instance: Instance,
+    walk: Walk,
+    asks: Bool[Tensor, "batch node scenario"],
+    customer: Bool[Tensor, "batch trajectory position"],
+) -> tuple[Float[Tensor, "batch trajectory scenario"], Float[Tensor, "batch trajectory scenario"]]:
+    """The length of each walk past those who ask, and how often it goes from the depot to a
+    customer.
 
-    Where none asks it is a position that is not driven from.
+    Position by position, so that what is worked on stays in a cache: at 100 nodes many times faster
+    than all positions at once.
     """
-    v = seen.shape[2]
-    place = torch.arange(v, device=seen.device).view(1, 1, -1, 1)
-    latest = torch.where(seen, place, -1).cummax(2).values
-    last = latest[:, :, -1:]
-    before = torch.cat([last, latest[:, :, :-1]], 2)
-    return torch.where(before < 0, last, before).clamp(min=0)
+    b, n, c = asks.shape
+    distance = distance_matrix(with_dtype(instance, torch.float64))
+    # a walk begins nowhere, from where all is near
+    flat = torch.nn.functional.pad(distance, (0, 1, 0, 1)).flatten()
+    size = n + 1
+    base = torch.arange(0, b * size * size, size * size, device=asks.device).view(-1, 1, 1)
+    travel = torch.zeros(b, walk.nodes.shape[1], c, dtype=torch.float64, device=asks.device)
+    routes = torch.zeros_like(travel)
+    nowhere = base + n * size
+    here = nowhere.expand_as(travel)
+    first = here
+    depot = instance.num_depots.view(-1, 1, 1) > 0
+    vehicles = bool(depot.any())
+    for place in range(walk.nodes.shape[2]):
+        node = walk.nodes[:, :, place : place + 1]
+        there = asks.gather(1, node.expand(-1, -1, c)) & (walk.presence[:, :, place, None] > 0)
+        travel += flat.take(here + node) * there
+        if vehicles:
+            routes += there & customer[:, :, place, None] & (here == base) & depot
+        here = torch.where(there, base + node * size, here)
+        first = torch.where(first == nowhere, here, first)
+    home = torch.div(first - base, size, rounding_mode="floor")
+    return travel + flat.take(here + home), routes

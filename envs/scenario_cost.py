@@ -46,6 +46,12 @@ class ScenarioCost(ABC):
     def measure_names(self) -> tuple[str, ...]:
         """Of what is counted beside: late customers, routes, ..."""
 
+    @property
+    def failure_names(self) -> tuple[str, ...]:
+        """The measures of which any above 0 makes a scenario a failure: a customer late or
+        unserved, ...; none where plans always work out."""
+        return ()
+
     @abstractmethod
     def outcomes(
         self,
@@ -69,7 +75,7 @@ def outcomes_in_parts(
     instance: Instance,
     plans: Int[Tensor, "batch plan step"],
     scenarios: Scenarios,
-    most: int = 2**24,
+    most: int = 2**22,
 ) -> Outcomes:
     """The same, a part of the scenarios at a time, so that B · P · S · T numbers of each part are
     about ``most`` at the most."""

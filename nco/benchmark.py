@@ -102,5 +102,6 @@ def _records(task: Task, outcome: Outcome) -> list[Record]:
             solver_version=outcome.version,
             finished=provenance.utc_now(),
         )
-        records.append(judged(record, task.store.instance(entry)))
+        suite = task.store.header.config.suite(task.suite)
+        records.append(judged(record, task.store.instance(entry), suite))
     return records

@@ -19,8 +19,11 @@ from pydantic import (
 from nco.baselines.solver import Budget
 from nco.data.fleet_generators import FleetLaw
 from nco.data.multi_task import variants_of
+from nco.envs.variants import scenario_costs
 from nco.kernels import Kernel
 from nco.problem_names import GeneratedProblem
+from nco.scenario_config import ScenarioSolverConfig
+from nco.scenario_results import ScenarioTestConfig
 from nco.search_config import SearchConfig
 from nco.solver_config import Seed, SolverConfig
 
@@ -84,6 +87,17 @@ class GeneratedSuite(_Drawn):
     type: Literal["generated"]
     name: Name
     problem: GeneratedProblem
+    scenarios: ScenarioTestConfig | None = None
+    """For problems of which part is not known beforehand: plans are judged by test scenarios too.
+    """
+
+    @model_validator(mode="after")
+    def _simulated(self) -> GeneratedSuite:
+        if self.scenarios is not None and self.problem not in scenario_costs:
+            raise ValueError(
+                f"scenarios are given for {self.problem}; accepted for: {', '.join(scenario_costs)}"
+            )
+        return self
 
 
 class VariantsSuite(_Drawn):
@@ -121,6 +135,10 @@ class FileSuite(_Strict):
     rounding: Literal["none", "nearest", "ceil", "trunc", "dimacs", "exact"] | None = None
     """Of Euclidean lengths, where the file does not state it."""
     reference: FileReference | None = None
+
+    @property
+    def scenarios(self) -> None:
+        """Files do not tell the problem that would say what is uncertain in them."""
 
 
 SingleSuite = GeneratedSuite | FileSuite
@@ -169,7 +187,9 @@ class ModelConfig(_Strict):
         return self
 
 
-BenchmarkSolver = Annotated[SolverConfig | ModelConfig, Field(discriminator="solver")]
+BenchmarkSolver = Annotated[
+    SolverConfig | ScenarioSolverConfig | ModelConfig, Field(discriminator="solver")
+]
 """Whatever can be compared."""
 
 

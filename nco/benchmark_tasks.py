@@ -26,7 +26,7 @@ from nco.data.batching import collate
 from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.provenance import package_version
-from nco.solver_config import build_solver
+from nco.scenario_config import build_any_solver
 from nco.store import Status, Task
 
 
@@ -98,7 +98,7 @@ def built(config: str) -> Built:
 def _build(config: BenchmarkSolver) -> Built:
     if not isinstance(config, ModelConfig):
         package = config.package or "nco-routing"
-        return Built(build_solver(config), f"{package} {package_version(package)}")
+        return Built(build_any_solver(config), f"{package} {package_version(package)}")
     from nco.neural_solver import load
 
     solver = load(

@@ -153,6 +153,36 @@ def verify(
 
 
 @app.command()
+def information(
+    problem: Annotated[str, typer.Argument(help="ptsp, pcvrp, ...: part is not known beforehand.")],
+    num_customers: Annotated[
+        int, typer.Option("--num-customers", "-n", help="At most 7; for a TSP, nodes, at most 8.")
+    ] = 6,
+    batch: Annotated[int, typer.Option("--batch", "-b", help="Number of instances.")] = 8,
+    scenarios: Annotated[int, typer.Option(help="Of each instance.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of instances and scenarios.")] = 0,
+) -> None:
+    """Print what knowing is worth on tiny instances: EVPI and VSS.
+
+    Every plan is tried. Where the value of the stochastic solution is about 0, the problem tests
+    nothing that a deterministic one does not.
+    """
+    from nco.api import generate
+    from nco.information import information_of
+
+    found = information_of(problem, generate(problem, num_customers, batch, seed), scenarios, seed)
+    rows = {
+        "wait and see (WS)": found.wait_and_see,
+        "best plan (RP)": found.recourse,
+        "mean-value plan (EEV)": found.mean_value,
+        "EVPI = RP - WS": found.perfect_information,
+        "VSS = EEV - RP": found.stochastic_solution,
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name:<22} {value:.4f} ({value / found.recourse:.2%} of RP)")
+
+
+@app.command()
 def solvers() -> None:
     """List the solvers, and what to install for more."""
     from rich.console import Console

@@ -18,7 +18,7 @@ from nco.data.instance import Instance, Rounding
 from nco.data.text_file import write_text
 from nco.envs.checker import check_routes
 from nco.provenance import package_version
-from nco.solver_config import build_solver
+from nco.scenario_config import build_any_solver
 from nco.train_config import ReferenceConfig
 
 SEED = 0
@@ -75,7 +75,7 @@ def reference_costs(
 
 
 def _solve(instance: Instance, config: ReferenceConfig, path: Path) -> None:
-    solver = build_solver(config.solver)
+    solver = build_any_solver(config.solver)
     budget = Budget(time_limit=config.time_limit, iterations=config.iterations)
     solutions = solver.solve(instance, budget, SEED)
     limits = [f"{config.time_limit:g} s"] if config.time_limit is not None else []

@@ -24,6 +24,7 @@ from nco.report_page import (
     markdown_page,
 )
 from nco.report_plots import gap_strips, over_time, route_panels
+from nco.report_scenarios import scenario_blocks
 from nco.report_tables import (
     comparison_table,
     failure_table,
@@ -168,6 +169,9 @@ def _suite_blocks(summary: SuiteSummary, records: list[Record]) -> list[Block]:
              "This suite has no reference, so there are no gaps."),
         summary_table(summary),
     ]  # fmt: skip
+    test = summary.store.header.config.suite(name).scenarios
+    if test is not None:
+        blocks += scenario_blocks(summary, records, test)
     strips = gap_strips(summary)
     if strips is not None:
         caption = "Gap of every instance (dots), mean (tick) and its 95 % interval (bar)."

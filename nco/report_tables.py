@@ -42,7 +42,8 @@ def percent(value: float, digits: int = 2) -> str:
     return f"{'0' if float(text) == 0 else text.replace('-', '−')} %"
 
 
-def _interval(estimate: Estimate) -> str:
+def interval_text(estimate: Estimate) -> str:
+    """Of fractions, in per cent; empty where there is none."""
     if estimate.low is None or estimate.high is None:
         return ""
     low, high = (percent(v).removesuffix(" %") for v in (estimate.low, estimate.high))
@@ -71,7 +72,7 @@ def gap_cell(summary: SuiteSummary, row: Row, *, interval: bool) -> Cell:
     """The mean gap of a solver on a suite."""
     if row.gap is None:
         return Cell(DASH)
-    notes = [_interval(row.gap)] if interval else []
+    notes = [interval_text(row.gap)] if interval else []
     notes += [over(row.gap.count, len(summary.instances))]
     if summary.is_reference(row):
         return Cell("reference", notes[-1])
@@ -134,7 +135,7 @@ def comparison_table(summary: SuiteSummary) -> Table | None:
         )
         rows.append([
             Cell(row.entry.name), Cell(f"{c.wins} / {c.ties} / {c.losses}"),
-            Cell(percent(c.difference.mean), _interval(c.difference)), Cell(p),
+            Cell(percent(c.difference.mean), interval_text(c.difference)), Cell(p),
         ])  # fmt: skip
     columns = [Column("Solver", "left"), Column("Wins / ties / losses"),
                Column("Mean cost difference [95 % CI]"), Column("p")]  # fmt: skip

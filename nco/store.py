@@ -26,6 +26,7 @@ from nco.data.instance import Instance
 from nco.data.json_format import parse_json_instances, write_json_instances
 from nco.data.text_file import read_text
 from nco.provenance import Provenance
+from nco.scenario_results import ScenarioResult
 
 SCHEMA_VERSION = 1
 HEADER, RESULTS, INSTANCES = "benchmark.json", "results.jsonl", "instances"
@@ -57,6 +58,8 @@ class Record(BaseModel):
     cost: float | None = None
     feasible: bool = False
     violations: list[str] = []
+    scenarios: ScenarioResult | None = None
+    """Of a feasible plan, where the suite has test scenarios."""
     wall_seconds: float
     """Of solving the instance, where it was solved alone; else of the whole batch."""
     setup_seconds: float

@@ -26,6 +26,7 @@ from nco.envs.variants import environments
 from nco.kernels import Kernel
 from nco.policy_config import PolicyConfig
 from nco.problem_names import SIMULATED, Problem
+from nco.scenario_config import ScenarioSolverConfig
 from nco.solver_config import Seed, SolverConfig
 from nco.strict import Strict
 
@@ -183,7 +184,7 @@ class LoopConfig(Strict):
 class ReferenceConfig(Strict):
     """The solver that validation measures against; solved once and stored."""
 
-    solver: SolverConfig
+    solver: Annotated[SolverConfig | ScenarioSolverConfig, Field(discriminator="solver")]
     time_limit: PositiveFloat | None = None
     """Wall seconds for each instance."""
     iterations: PositiveInt | None = None

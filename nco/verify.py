@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nco.benchmark_config import BenchmarkConfig, GeneratedSuite, SingleSuite
 from nco.data.batching import unbatch
 from nco.data.errors import InputError, shortened
 from nco.data.files import read, read_solution
@@ -14,6 +15,8 @@ from nco.data.instance import Instance, Rounding
 from nco.data.json_format import read_json_solutions
 from nco.data.solution_files import StoredSolution
 from nco.envs.checker import check_routes
+from nco.envs.variants import scenario_costs
+from nco.scenario_results import scenario_result
 from nco.store import InstanceEntry, Key, Record, open_store
 
 TOLERANCE = 1e-9
@@ -37,24 +40,32 @@ class VerifyReport:
         return not self.mismatches
 
 
-def judged(record: Record, instance: Instance) -> Record:
-    """The record with cost, feasibility, violations and status as our checker finds them.
+def judged(record: Record, instance: Instance, suite: SingleSuite | None = None) -> Record:
+    """The record with cost, feasibility, violations and status as our checker finds them, and with
+    what a feasible plan comes to in the suite's test scenarios, where it has some.
 
     A run that was stopped or failed stays one, whatever its routes are worth.
     """
-    facts: dict[str, object] = {"cost": None, "feasible": False, "violations": []}
+    facts: dict[str, object] = {
+        "cost": None, "feasible": False, "violations": [], "scenarios": None
+    }  # fmt: skip
     if record.routes is not None:
         try:
             report = check_routes(instance, record.routes, record.depots, vehicles=record.vehicles)
         except InputError as error:
             facts |= {"status": "infeasible", "violations": [str(error)]}
         else:
-            facts = {
+            facts |= {
                 "cost": report.cost if math.isfinite(report.cost) else None,
                 "feasible": report.feasible,
                 "violations": report.violations,
                 "status": "ok" if report.feasible else "infeasible",
             }
+            if report.feasible and isinstance(suite, GeneratedSuite) and suite.scenarios:
+                facts["scenarios"] = scenario_result(
+                    scenario_costs[suite.problem], suite.scenarios, instance, record.routes,
+                    record.depots,
+                )  # fmt: skip
         if record.status not in ("ok", "infeasible"):
             facts["status"] = record.status
     return record.model_copy(update=facts)
@@ -83,7 +94,7 @@ def verify_store(path: Path) -> VerifyReport:
     lines = store.lines()
     expected = {key for task in store.tasks() for key in task.keys}
     for number, record in enumerate(lines, start=1):
-        for mismatch in _record_mismatches(instances, record, expected):
+        for mismatch in _record_mismatches(store.header.config, instances, record, expected):
             mismatches.append(f"results.jsonl, line {number} ({_place(record)}): {mismatch}")
     there = {record.key for record in lines}
     checked = sum(record.routes is not None for record in lines)
@@ -146,7 +157,10 @@ def _place(record: Record) -> str:
 
 
 def _record_mismatches(
-    instances: dict[tuple[str, str], Instance], record: Record, expected: set[Key]
+    config: BenchmarkConfig,
+    instances: dict[tuple[str, str], Instance],
+    record: Record,
+    expected: set[Key],
 ) -> Iterator[str]:
     if record.key not in expected:
         yield "the benchmark does not ask for this run"
@@ -157,13 +171,18 @@ def _record_mismatches(
         return
     if record.routes is None and record.status in ("ok", "infeasible"):
         yield f"status is {record.status!r}, but there are no routes"
-    true = judged(record, instance)
+    true = judged(record, instance, config.suite(record.suite))
     if not _same(record.cost, true.cost):
         yield f"cost is {record.cost}, recomputed {true.cost}"
     for name in ("feasible", "violations", "status"):
         stored, found = getattr(record, name), getattr(true, name)
         if stored != found:
             yield f"{name} is {stored!r}, recomputed {found!r}"
+    if record.scenarios is not None and true.scenarios is not None:
+        yield from record.scenarios.differences(true.scenarios, TOLERANCE)
+    elif record.scenarios is not true.scenarios:
+        stored, found = ("there" if r.scenarios else "missing" for r in (record, true))
+        yield f"what it came to in scenarios is {stored}, recomputed {found}"
 
 
 def _reference_mismatches(suite: str, entry: InstanceEntry, instance: Instance) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Fake:
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     """Takes the place of every solver in this process."""
     solver = Fake()
-    monkeypatch.setattr(benchmark_tasks, "build_solver", lambda _: solver)
+    monkeypatch.setattr(benchmark_tasks, "build_any_solver", lambda _: solver)
     benchmark_tasks.built.cache_clear()
     yield solver
     benchmark_tasks.built.cache_clear()

@@ -368,7 +368,7 @@ def test_train_solve_verify(run: Run, problem: str) -> None:
 def test_failed_runs_of_a_benchmark_are_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Code 1, the report is there, and standard error says who failed how often and why."""
     fixed = Fixed([[1, 2]])
-    monkeypatch.setattr(benchmark_tasks, "build_solver", lambda _: fixed)
+    monkeypatch.setattr(benchmark_tasks, "build_any_solver", lambda _: fixed)
     benchmark_tasks.built.cache_clear()
     Path("b.yaml").write_text(BENCHMARK)
     done = run("benchmark", "b.yaml", "output=store", "-q")

@@ -1,0 +1,127 @@
+"""The part of a report that is about scenarios: means and tails of plans, and what they are of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from nco.report_page import Block, Cell, Column, Heading, Table, Text
+from nco.report_tables import DASH, cost_digits, interval_text, over, percent
+from nco.scenario_results import ScenarioResult, ScenarioTestConfig
+from nco.statistics import Estimate, compare, estimate, frequency
+from nco.store import Record
+from nco.summary import SuiteSummary
+
+Figures = dict[str, dict[str, float]]
+"""Of each solver, by instance; seeds are averaged first."""
+
+
+def scenario_blocks(
+    summary: SuiteSummary, records: Sequence[Record], test: ScenarioTestConfig
+) -> list[Block]:
+    """What the plans of a suite came to in its test scenarios; nothing where no plan is there."""
+    found: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.scenarios is not None and record.status == "ok" and record.batch_size == 1:
+            found[record.solver].append(record)
+    solvers = [row.entry.name for row in summary.rows if found[row.entry.name]]
+    if not solvers:
+        return []
+    told = (
+        f"Every plan in the same {test.count:,} test scenarios of its instance (seed {test.seed}), "
+        f"which no solver saw. Means over the instances; brackets hold 95 % bootstrap intervals "
+        f"over instances. Differences are relative, paired by instance, to the solver of lowest "
+        f"mean. {test.objective.name}: the mean of the worst {1 - test.cvar:.0%} of an instance's "
+        "scenarios. Kept: scenarios without a failure, with the Wilson interval over all "
+        "scenarios of all instances."
+    )
+    first = _results(found[solvers[0]])[0]
+    blocks: list[Block] = [
+        Heading(3, "In test scenarios"),
+        Text(told, soft=True),
+        _table(summary, found, solvers, test),
+    ]
+    if len(first.parts) > 1 or first.measures:
+        blocks.append(_parts_table(found, solvers))
+    return blocks
+
+
+def _results(records: Sequence[Record]) -> list[ScenarioResult]:
+    return [record.scenarios for record in records if record.scenarios is not None]
+
+
+def _by_instance(
+    records: Sequence[Record], figure: Callable[[ScenarioResult], float]
+) -> dict[str, float]:
+    values: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        if record.scenarios is not None:
+            values[record.instance].append(figure(record.scenarios))
+    return {name: sum(each) / len(each) for name, each in values.items()}
+
+
+def _table(
+    summary: SuiteSummary,
+    found: dict[str, list[Record]],
+    solvers: Sequence[str],
+    test: ScenarioTestConfig,
+) -> Table:
+    seed, total = summary.store.header.config.seed, len(summary.instances)
+    means = {name: _by_instance(found[name], lambda r: r.mean) for name in solvers}
+    tails = {name: _by_instance(found[name], lambda r: r.cvar) for name in solvers}
+    best = min(solvers, key=lambda name: (-len(means[name]), _mean(means[name])))
+    digits = cost_digits(_mean(means[name]) for name in solvers)
+    rows = []
+    for name in solvers:
+        cells = [Cell(name, over(len(means[name]), total))]
+        for figures in (means, tails):
+            cells.append(_estimate_cell(figures[name], seed, digits))
+            cells.append(_difference_cell(figures, name, best, seed))
+        kept = frequency(
+            sum(r.kept for r in _results(found[name])), sum(r.count for r in _results(found[name]))
+        )
+        assert kept is not None
+        cells.append(Cell(f"{kept.share:.2%}", f"[{kept.low:.2%}, {kept.high:.2%}]"))
+        rows.append(cells)
+    tail = test.objective.name
+    columns = [Column("Solver", "left"), Column("Mean"), Column("Difference"), Column(tail),
+               Column("Difference"), Column("Kept")]  # fmt: skip
+    return Table(columns, rows)
+
+
+def _mean(values: dict[str, float]) -> float:
+    return sum(values.values()) / len(values)
+
+
+def _estimate_cell(values: dict[str, float], seed: int, digits: int) -> Cell:
+    told = estimate(list(values.values()), seed)
+    assert told is not None
+    note = "" if told.low is None else f"[{told.low:,.{digits}f}, {told.high:,.{digits}f}]"
+    return Cell(f"{told.mean:,.{digits}f}", note)
+
+
+def _difference_cell(figures: Figures, name: str, best: str, seed: int) -> Cell:
+    ours, theirs = figures[name], figures[best]
+    both = [i for i in ours if theirs.get(i, 0.0) > 0]
+    if name == best or not both:
+        return Cell(DASH)
+    pairs = compare([ours[i] for i in both], [theirs[i] for i in both], seed)
+    assert pairs is not None
+    told: Estimate = pairs.difference
+    return Cell(percent(told.mean), interval_text(told))
+
+
+def _parts_table(found: dict[str, list[Record]], solvers: Sequence[str]) -> Table:
+    """The mean of every part of the cost and of every measure."""
+    first = _results(found[solvers[0]])[0]
+    columns = [Column("Solver", "left")]
+    columns += [Column(name) for name in (*first.parts, *first.measures)]
+    rows = []
+    for solver in solvers:
+        cells = [Cell(solver)]
+        for group in ("parts", "measures"):
+            for name in getattr(first, group):
+                values = _by_instance(found[solver], lambda r, g=group, n=name: getattr(r, g)[n])
+                cells.append(Cell(f"{_mean(values):,.4g}"))
+        rows.append(cells)
+    return Table(columns, rows, fold="Parts of the cost, and measures")
