@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nco import cli
 from nco.benchmark import run_benchmark
 from nco.benchmark_config import BenchmarkConfig
 from nco.config_files import parse
@@ -141,3 +142,19 @@ def test_what_is_refused(tmp_path: Path) -> None:
     values["solvers"][0]["solver"]["problem"] = "tsp"
     with pytest.raises(InputError, match="tsp has no certain problems; accepted: ptsp, pcvrp"):
         parse(BenchmarkConfig, values, "test")
+
+
+def test_what_information_is_worth_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Five figures that fit together; what is too large is told in one line."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["information", "pcvrp", "-n", "4", "-b", "2", "--scenarios", "20"])
+    assert stopped.value.code == 0
+    rows = capsys.readouterr().out.splitlines()
+    see, plan, mean, perfect, stochastic = (float(row[22:].split()[0]) for row in rows)
+    assert see <= plan <= mean
+    assert perfect == pytest.approx(plan - see, abs=2e-4)
+    assert stochastic == pytest.approx(mean - plan, abs=2e-4)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["information", "pcvrp", "-n", "9"])
+    assert stopped.value.code == 2
+    assert "at most 7" in capsys.readouterr().err
