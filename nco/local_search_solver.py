@@ -43,8 +43,8 @@ class LocalSearchSolver:
 
     @property
     def name(self) -> str:
-        """With the start's name."""
-        return f"local-search from {self.start}"
+        """With the start's, where that is not the usual one."""
+        return "local-search" if self.start == "nearest" else f"local-search from {self.start}"
 
     def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
         """See `nco.baselines.solver.Solver`; a variant of any kind but with a limited fleet."""

@@ -119,8 +119,13 @@ class _Steps(Progress):
 
 
 class _Slow(Search):
-    name = "slow"
-    ends = False
+    @property
+    def name(self) -> str:
+        return "slow"
+
+    @property
+    def ends(self) -> bool:
+        return False
 
     def __init__(self, now: list[float], lasts: float) -> None:
         self.now, self.lasts = now, lasts
