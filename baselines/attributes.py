@@ -34,9 +34,12 @@ class Attribute(StrEnum):
     UNCERTAIN_CUSTOMERS = words.UNCERTAIN_CUSTOMERS
     SOFT_WINDOWS = words.SOFT_WINDOWS
     PRIZES = words.PRIZES
+    UNCERTAIN_DEMANDS = words.UNCERTAIN_DEMANDS
 
 
-UNCERTAIN = frozenset({Attribute.UNCERTAIN_CUSTOMERS, Attribute.SOFT_WINDOWS})
+UNCERTAIN = frozenset(
+    {Attribute.UNCERTAIN_CUSTOMERS, Attribute.SOFT_WINDOWS, Attribute.UNCERTAIN_DEMANDS}
+)
 """What no deterministic solver knows: see `nco.baselines.equivalents`."""
 TSP = frozenset({Attribute.TOUR})
 CVRP = frozenset({Attribute.DEPOT})

@@ -27,6 +27,7 @@ MIN_MAX = "a min-max objective"
 UNCERTAIN_CUSTOMERS = "customers that may not ask"
 SOFT_WINDOWS = "soft time windows and traffic"
 PRIZES = "prizes and penalties"
+UNCERTAIN_DEMANDS = "uncertain demands"
 
 
 def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
@@ -64,7 +65,8 @@ def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
         MIN_MAX: min_max,
         UNCERTAIN_CUSTOMERS: none if presence is None else ((presence < 1) & instance.valid).any(1),
         SOFT_WINDOWS: soft,
-        PRIZES: torch.full_like(instance.open_route, instance.prize is not None),
+        PRIZES: torch.full_like(none, instance.prize is not None),
+        UNCERTAIN_DEMANDS: torch.full_like(none, instance.demand_law is not None),
     }
 
 
@@ -106,7 +108,8 @@ def variant_index(instance: Instance) -> Int[Tensor, " batch"]:
 
 def variant_names(instance: Instance) -> list[str]:
     """The name of each instance's variant: cvrp, ovrp, ..., mdovrpmbltw; tsp without a depot; pvrp
-    or pvrp-zones with a fleet; svrptw and mdsvrptw with soft windows; pctsp with prizes.
+    or pvrp-zones with a fleet; svrptw and mdsvrptw with soft windows; pctsp with prizes; vrpsd
+    with uncertain demands.
 
     Variants are named as if every vehicle had a capacity.
     """
@@ -121,6 +124,8 @@ def variant_names(instance: Instance) -> list[str]:
             return "mdsvrptw" if held[SEVERAL_DEPOTS][i] else "svrptw"
         if held[PRIZES][i]:
             return "pctsp"
+        if held[UNCERTAIN_DEMANDS][i]:
+            return "vrpsd"
         mixed, classical = held[MIXED_BACKHAULS][i], held[BACKHAULS][i]
         return Variant(
             backhaul="mb" if mixed else "b" if classical else "",

@@ -12,6 +12,7 @@ from torch import Tensor
 from nco.data.errors import InputError
 from nco.data.fleet import Fleet, cut_fleet, fleet_with_dtype, pad_fleet
 from nco.data.instance import (
+    DEMAND_FIELDS,
     FIELDS,
     PRIZE_FIELDS,
     Instance,
@@ -20,11 +21,11 @@ from nco.data.instance import (
 )
 
 PER_NODE = ("coords", "linehaul", "backhaul", "service_time", "time_window", "valid", "presence",
-            "zone", "kind", "prize", "penalty")  # fmt: skip
+            "zone", "kind", "prize", "penalty", "demand_spread")  # fmt: skip
 """Fields with an axis of nodes, the second one."""
 PER_ARC = ("distance", "duration")
 """Fields with two axes of nodes."""
-RULES = (*PRIZE_FIELDS, "traffic", "prices")
+RULES = (*PRIZE_FIELDS, *DEMAND_FIELDS, "traffic", "prices")
 """Fields that make another problem of an instance where they are given."""
 
 

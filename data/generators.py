@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nco.data.city_collection import CityCollection
+from nco.data.demand_laws import DEMAND_PROBLEMS, with_uncertain_demands
 from nco.data.distributions import Coordinates, DistributionName, by_name, rand, uniform
 from nco.data.errors import InputError
 from nco.data.fleet_generators import FleetLaw, fleet_instances
@@ -56,6 +57,7 @@ PROBLEMS = (
     *STOCHASTIC,
     *PRIZE_PROBLEMS,
     *DAY_PROBLEMS,
+    *DEMAND_PROBLEMS,
 )
 """The problems that `generate` knows without city maps; on them there are those of
 `ROAD_PROBLEMS`."""
@@ -151,8 +153,11 @@ def generate(
         return tsp_instances(batch, num_customers, generator, coordinates)
     if problem == "ptsp":
         return with_presence(tsp_instances(batch, num_customers, generator, coordinates), generator)
-    if problem in ("cvrp", "pcvrp"):
+    if problem in ("cvrp", "pcvrp", *DEMAND_PROBLEMS):
         routed = cvrp_instances(batch, num_customers, generator, coordinates, capacity=capacity)
+        if problem in DEMAND_PROBLEMS:
+            early = problem != "vrpsd-detour"
+            return with_uncertain_demands(routed, generator, restocking=early)
         return routed if problem == "cvrp" else with_presence(routed, generator)
     if problem in PRIZE_PROBLEMS:
         stochastic = problem == "spctsp"

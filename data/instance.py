@@ -52,6 +52,21 @@ class Kind(IntEnum):
     COMMERCIAL = 2
 
 
+class DemandLaw(IntEnum):
+    """The distribution of a demand with mean ``linehaul``: a whole number, at most the capacity.
+
+    What a law has above the capacity counts as the capacity, and below 0 as 0.
+    """
+
+    POISSON = 1
+    """The spread is not looked at."""
+    NORMAL = 2
+    """Rounded to the nearest; the spread is the standard deviation."""
+    UNIFORM = 3
+    """On the whole numbers from the mean less the spread to the mean and the spread, both
+    rounded."""
+
+
 class Instance(TensorClass):
     """A batch of routing instances. Build it with `Instance.tsp` or `Instance.vrp`.
 
@@ -89,6 +104,11 @@ class Instance(TensorClass):
     prize: Tensor | None = None  # [B, N]; expected, where noise decides on the realised one
     penalty: Tensor | None = None  # [B, N] in the unit of lengths
     min_prize: Tensor | None = None  # [B] what a tour must collect, unless it visits all
+    # Demands with the mean ``linehaul``, see `nco.data.demand_laws`: all four or none
+    demand_law: Tensor | None = None  # [B] int64, a DemandLaw
+    demand_spread: Tensor | None = None  # [B, N] the law's second parameter
+    demand_correlation: Tensor | None = None  # [B] of demands with each other, below 1
+    restocking: Tensor | None = None  # [B] bool; a vehicle may turn back before it is empty
 
     def __post_init__(self) -> None:
         b, n = self.batch_size, self.valid.shape[-1]
@@ -109,6 +129,10 @@ class Instance(TensorClass):
             "prize": (*b, n),
             "penalty": (*b, n),
             "min_prize": tuple(b),
+            "demand_law": tuple(b),
+            "demand_spread": (*b, n),
+            "demand_correlation": tuple(b),
+            "restocking": tuple(b),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
@@ -127,6 +151,7 @@ class Instance(TensorClass):
         if (self.traffic is None) != (self.prices is None):
             raise InputError("traffic and prices are not both given; accepted: both, or none")
         given_together(self, PRIZE_FIELDS)
+        given_together(self, DEMAND_FIELDS)
 
     @property
     def num_nodes(self) -> int:
@@ -200,6 +225,10 @@ class Instance(TensorClass):
         prize: Any = None,
         penalty: Any = None,
         min_prize: Any = None,
+        demand_law: Any = None,
+        demand_spread: Any = None,
+        demand_correlation: Any = None,
+        restocking: Any = None,
     ) -> Instance:
         """Build and validate a vehicle routing instance; what is not given is neutral.
 
@@ -234,6 +263,10 @@ class Instance(TensorClass):
             prize=prize,
             penalty=penalty,
             min_prize=min_prize,
+            demand_law=demand_law,
+            demand_spread=demand_spread,
+            demand_correlation=demand_correlation,
+            restocking=restocking,
         )
 
 
@@ -294,6 +327,10 @@ def _build(
     prize: Any = None,
     penalty: Any = None,
     min_prize: Any = None,
+    demand_law: Any = None,
+    demand_spread: Any = None,
+    demand_correlation: Any = None,
+    restocking: Any = None,
 ) -> Instance:
     if coords is None and distance is None:
         raise InputError("an instance needs coords or a distance matrix; neither is given")
@@ -358,6 +395,10 @@ def _build(
         prize=optional("prize", prize, n),
         penalty=optional("penalty", penalty, n),
         min_prize=optional("min_prize", min_prize),
+        demand_law=None if demand_law is None else count(demand_law, "demand_law"),
+        demand_spread=optional("demand_spread", demand_spread, n),
+        demand_correlation=optional("demand_correlation", demand_correlation),
+        restocking=None if restocking is None else flag("restocking", restocking),
         batch_size=[b],
     )
     validate(instance)
@@ -383,7 +424,7 @@ def validate(instance: Instance) -> None:
         refuse(name, bad, matrix, "finite numbers of at least 0")
         diagonal = matrix.diagonal(dim1=1, dim2=2)
         refuse(f"{name} to itself", (diagonal != 0) & real, diagonal, "0")
-    for name in ("linehaul", "backhaul", "service_time", "prize", "penalty"):
+    for name in ("linehaul", "backhaul", "service_time", "prize", "penalty", "demand_spread"):
         value = getattr(instance, name)
         if value is None:
             continue
@@ -396,7 +437,15 @@ def validate(instance: Instance) -> None:
     if instance.min_prize is not None:
         bad = ~instance.min_prize.isfinite() | (instance.min_prize < 0)
         refuse("min_prize", bad, instance.min_prize, "a finite number of at least 0")
-    for name in ("linehaul", "backhaul", "prize", "penalty"):
+    if instance.demand_law is not None and instance.demand_correlation is not None:
+        law, tied = instance.demand_law, instance.demand_correlation
+        known = ", ".join(f"{kind.value} ({kind.name})" for kind in DemandLaw)
+        refuse("demand_law", (law < 1) | (law > len(DemandLaw)), law, known)
+        refuse("demand_correlation", ~((tied >= 0) & (tied < 1)), tied, "0 to below 1")
+        whole = (instance.capacity <= MOST_LOAD) & (instance.capacity.frac() == 0)
+        refuse("capacity (with uncertain demands)", ~whole, instance.capacity,
+                f"a whole number up to {MOST_LOAD}")  # fmt: skip
+    for name in ("linehaul", "backhaul", "prize", "penalty", "demand_spread"):
         value = getattr(instance, name)
         if value is None:
             continue
@@ -512,6 +561,10 @@ def duration_matrix(instance: Instance) -> Float[Tensor, "batch from to"]:
 
 FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Instance))
 """The names of the fields of an `Instance`."""
+DEMAND_FIELDS = ("demand_law", "demand_spread", "demand_correlation", "restocking")
+"""Of a problem whose demands are seen on arrival; an instance has all of them or none."""
+MOST_LOAD = 1000
+"""The largest capacity where demands are uncertain: tables have a column for each load."""
 PRIZE_FIELDS = ("prize", "penalty", "min_prize")
 """Of a problem whose customers need not all be visited; an instance has all of them or none."""
 

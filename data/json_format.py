@@ -101,6 +101,10 @@ class InstanceModel(_Strict):
     prize: list[Number] | None = None
     penalty: list[Number] | None = None
     min_prize: Number | None = None
+    demand_law: Node | None = None
+    demand_spread: list[Number] | None = None
+    demand_correlation: Number | None = None
+    restocking: StrictBool | None = None
 
 
 class SolutionModel(_Strict):

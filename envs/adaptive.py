@@ -1,6 +1,7 @@
 """Environments whose rules reveal noise step by step, as a policy goes through a scenario.
 
-What is still hidden is in the problem's tables, which `step` reads and `observe` does not.
+What is still hidden is in the problem's tables or in a state's values, which `step` reads and
+`observe` does not.
 """
 
 from __future__ import annotations

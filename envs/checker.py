@@ -18,11 +18,12 @@ from torch import Tensor
 
 from nco.data.errors import InputError
 from nco.data.fleet import Fleet
-from nco.data.instance import Instance, Rounding
+from nco.data.instance import DemandLaw, Instance, Rounding
 from nco.data.prices import Prices
 from nco.data.solution import Solution
 from nco.data.traffic import Traffic
 from nco.envs.day_checker import DayRules
+from nco.envs.demand_checker import DemandRules
 from nco.envs.fleet_checker import FleetJudge, require_vehicles
 from nco.envs.prize_checker import PrizeRules
 
@@ -104,7 +105,9 @@ def check_routes(
     - with prizes a customer is visited at most once, there is at most one route, and it collects
       ``min_prize`` or visits all;
     - with traffic, windows are soft: the cost is what the routes come to under mean travel times at
-      the instance's prices, and lateness and overtime break no rule.
+      the instance's prices, and lateness and overtime break no rule;
+    - with uncertain demands a route may carry more than the capacity on the mean, and the cost is
+      the mean of what is driven, with the ways to the depot that `nco.envs.recourse` tells of.
 
     Args:
         routes: customers in order of service, without depots. Empty routes are ignored.
@@ -281,6 +284,7 @@ class _Judge:
         self.capacity = float(instance.capacity[0])
         self.distance_limit = float(instance.distance_limit[0])
         self.prizes = _prize_rules(instance, realised_prizes)
+        self.demands = self._demand_rules(instance)
         self.violations: list[str] = []
         self.day = self._day(instance)
         if self.num_depots == 0:
@@ -321,6 +325,26 @@ class _Judge:
         cost = judge.cost(routes, vehicles)
         violations = self.violations + judge.violations
         return Report(cost, not violations, violations)
+
+    def _demand_rules(self, instance: Instance) -> DemandRules | None:
+        if instance.demand_law is None or instance.demand_spread is None:
+            return None
+        if instance.demand_correlation is None or instance.restocking is None:
+            return None
+        if self.num_depots != 1 or self.open:
+            raise InputError(
+                "the instance has uncertain demands with open routes or not one depot; accepted: "
+                "closed routes from one depot"
+            )
+        return DemandRules(
+            law=DemandLaw(int(instance.demand_law[0])),
+            mean=self.linehaul,
+            spread=_numbers(instance.demand_spread).tolist(),
+            correlation=float(instance.demand_correlation[0]),
+            restocking=bool(instance.restocking[0]),
+            capacity=int(self.capacity),
+            distance=self.distance,
+        )
 
     def distance(self, i: int, j: int) -> float:
         if self.distance_matrix is not None:
@@ -400,10 +424,13 @@ class _Judge:
                 f"{name} is {length:g} long, {length - self.distance_limit:g} above the distance "
                 f"limit {self.distance_limit:g}"
             )
-        self._load(name, route)
         if self.day is not None:
+            self._load(name, route)
             return self.day.route_cost(depot, route)
         self._time(name, depot, route)
+        if self.demands is not None:
+            return self.demands.mean_cost(route)
+        self._load(name, route)
         return self._price(stops)
 
     def _day(self, instance: Instance) -> DayRules | None:

@@ -32,9 +32,12 @@ class Load(Resource):
         slack: of the capacity, for the rounding of sums. With 0 and demands given as fractions in
             float32 the rule is that of Kool et al.'s published code, which forbids some loads
             that are exactly full.
+        binding: False where demands are only means and more than the capacity is no matter, since
+            a vehicle can return; a policy still sees what is left.
     """
 
     slack: float = SLACK
+    binding: bool = True
 
     @property
     def attributes(self) -> frozenset[str]:
@@ -81,6 +84,8 @@ class Load(Resource):
     def within(
         self, tables: tuple[Tensor, ...], values: Values, move: Move
     ) -> Bool[Tensor, "batch trajectory to"]:
+        if not self.binding:
+            return torch.ones_like(values[0], dtype=torch.bool)
         return at_most(values[0], tables[1])
 
     def features(

@@ -8,6 +8,7 @@ from nco.data.generators import ADAPTIVE, DAY_PROBLEMS
 from nco.data.multi_task import ROAD_PROBLEMS, VARIANT_SETS, VARIANTS, Variant
 from nco.envs.a_priori import APriori
 from nco.envs.adaptive_windows import AdaptiveSoftWindows, soft_window_rules
+from nco.envs.demands_on_arrival import DemandsOnArrival
 from nco.envs.environment import Environment
 from nco.envs.fleet import FleetVRP
 from nco.envs.loads import BackhaulLoad, Load, Precedence
@@ -19,6 +20,7 @@ from nco.envs.soft_time import SoftTime
 from nco.envs.soft_windows import MeanTravelPrice, SoftWindowCost
 from nco.envs.travel import Distance, Time
 from nco.envs.tsp import TSP
+from nco.envs.uncertain_demands import ExpectedRecourse, RecourseSimulation
 from nco.envs.vrp import VRP
 
 
@@ -66,6 +68,8 @@ _plain: Mapping[str, Environment] = {
     "pctsp": PCTSP(),
     "spctsp": SPCTSP(),
 }
+_planned_demands = APriori(VRP((Load(binding=False),)), ExpectedRecourse())
+"""Instances say whether vehicles may turn back early."""
 environments: Mapping[str, Environment] = {
     **_plain,
     **{road: _plain[plain] for road, plain in ROAD_PROBLEMS.items()},
@@ -74,11 +78,14 @@ environments: Mapping[str, Environment] = {
     "ptsp": APriori(tsp, ExpectedLength()),
     "pcvrp": APriori(cvrp, ExpectedLength()),
     **{name: _soft_windows(name) for name in DAY_PROBLEMS},
+    **dict.fromkeys(("vrpsd", "vrpsd-detour"), _planned_demands),
+    "vrpsd-adaptive": DemandsOnArrival(),
 }
 """By the problem's name; matrices, symmetric or not, change no rule."""
 scenario_costs: Mapping[str, ScenarioCost] = {
     "ptsp": PresenceSimulation(),
     "pcvrp": PresenceSimulation(),
     **{name: SoftWindowCost() for name in DAY_PROBLEMS if not name.endswith(ADAPTIVE)},
+    **dict.fromkeys(("vrpsd", "vrpsd-detour"), RecourseSimulation()),
 }
 """What simulates plans, for the problems of which part is not known beforehand."""
