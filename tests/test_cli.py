@@ -113,7 +113,9 @@ def test_help_is_light() -> None:
         [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "code 0 False"
-    names = ["benchmark", "data", "models", "report", "solve", "solvers", "train", "verify"]
+    names = [
+        "benchmark", "data", "information", "models", "report", "solve", "solvers", "train", "verify",
+    ]  # fmt: skip
     assert sorted(re.findall(r"^  (\w+)  ", done.stdout, re.MULTILINE)) == names
     assert "..." not in done.stdout.partition("Commands:")[2]
 

@@ -368,7 +368,7 @@ def test_tight_shifts_bind_and_are_kept() -> None:
 
 @pytest.mark.parametrize("problem", [name for name in environments if not name.startswith("pvrp")])
 def test_other_rules_refuse_fleets(problem: str) -> None:
-    with pytest.raises(InputError, match=r"depot|profiles|prizes|presence|traffic"):
+    with pytest.raises(InputError, match=r"depot|profiles|prizes|presence|traffic|laws"):
         environments[problem].require(tiny(0))
 
 

@@ -303,7 +303,9 @@ def test_every_shipped_training_configuration_is_valid(name: str) -> None:
     with a gate for each layer that is to have experts."""
     parsed = parse(TrainConfig, load_yaml(name), name)
     assert parsed.name == name
-    assert parsed.validation.reference is not None
+    # no solver finds one by itself for these
+    without = parsed.problem in ("spctsp", "vrpsd", "vrpsd-adaptive")
+    assert (parsed.validation.reference is None) == without
     policy = parsed.policy
     expected = set()
     if policy.type == "pomo" or policy.type == "routefinder":
