@@ -74,7 +74,7 @@ def train(
 
 @app.command()
 def benchmark(config: Config, overrides: Overrides = None, quiet: Quiet = False) -> None:
-    """Run solvers over suites into a resumable store; write a report.
+    """Run solvers over suites into a resumable store; report.
 
     Exits with 1 where a run ended without a feasible solution; runs that a solver refused because
     it cannot express the instance are part of the report, not failures.

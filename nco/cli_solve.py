@@ -93,7 +93,7 @@ def solve(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Solve instances; prints cost, routes, feasibility and seconds."""
+    """Solve instances: cost, routes, feasibility and seconds."""
     from nco import solve_files, solve_stops
     from nco.api import solve as solve_instance
     from nco.api import solver_by_name
