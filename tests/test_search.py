@@ -19,8 +19,10 @@ from nco.baselines.solver import Budget, UnsupportedError
 from nco.baselines.workers import Routes
 from nco.baselines.workers import Search as Asked
 from nco.benchmark_config import ModelConfig
+from nco.cli import main
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
+from nco.data.files import write
 from nco.data.instance import Instance
 from nco.data.multi_task import multi_task_instances, variant_by_name
 from nco.decode import decode
@@ -341,6 +343,27 @@ def test_every_search_by_name(tmp_path: Path) -> None:
     )
     assert config.search == search_config("rrc", ["longest=9"])
     assert "local-search" in SOLVER_NAMES
+
+
+def test_the_command_line_searches_and_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A solution by name and options is written and verifies; a wrong option exits with 2."""
+    folder = stored_model(tmp_path / "model")
+    path, out = tmp_path / "a.json", tmp_path / "s.json"
+    write(batch_of("cvrp", 1), path)
+    asked = ["solve", str(path), "--solver", str(folder), "--search", "sgbs", "-q"]
+    with pytest.raises(SystemExit) as done:
+        main([*asked, "--search-option", "augment=1", "-o", str(out)])
+    assert done.value.code == 0
+    with pytest.raises(SystemExit) as done:
+        main(["verify", str(out)])
+    assert done.value.code == 0
+    assert "small sgbs" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as done:
+        main([*asked, "--search-option", "beam=none"])
+    assert done.value.code == 2
+    assert "search.beam" in capsys.readouterr().err
 
 
 def test_wrong_options_of_searches_are_named(tmp_path: Path) -> None:
