@@ -14,6 +14,7 @@ import torch
 
 from nco.baselines.workers import Routes
 from nco.data.batching import replace, with_nodes
+from nco.data.demand_laws import certain_demands, demand_cdf
 from nco.data.errors import InputError
 from nco.data.instance import Instance, is_customer
 from nco.envs.plans import stacked
@@ -108,10 +109,80 @@ def _inserted(instance: Instance, routes: list[list[int]], node: int) -> list[li
     return options[int(lengths[0].argmin())]
 
 
+@final
+@dataclass(frozen=True)
+class LoadedTo(Equivalent):
+    """Every demand as its mean, and vehicles that hold a part of the capacity.
+
+    Args:
+        level: the part: below 1 leaves room for demands above their means, above 1 counts on the
+            ways back to the depot. 1 is the mean-value problem.
+
+    Raises:
+        InputError: the level is not above 0.
+    """
+
+    level: float
+
+    def __post_init__(self) -> None:
+        if not self.level > 0:
+            raise InputError(f"level is {self.level}; accepted: a part of the capacity, above 0")
+
+    @property
+    def name(self) -> str:
+        return "mean demands" if self.level == 1 else f"mean demands, {self.level:g} of the room"
+
+    def certain(self, instance: Instance) -> Instance:
+        certain = certain_demands(instance)
+        # the largest mean must fit
+        room = torch.maximum(certain.capacity * self.level, certain.linehaul.amax(1))
+        return replace(certain, {"capacity": room})
+
+    def plan(self, instance: Instance, found: Routes) -> Routes:
+        return found
+
+
+@final
+@dataclass(frozen=True)
+class DemandQuantiles(Equivalent):
+    """Every demand as a quantile of its law.
+
+    Args:
+        level: the probability that a demand is at most its quantile.
+
+    Raises:
+        InputError: the level is out of range.
+    """
+
+    level: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            raise InputError(f"level is {self.level}; accepted: a probability between 0 and 1")
+
+    @property
+    def name(self) -> str:
+        return f"demands' {self.level:g}-quantiles"
+
+    def certain(self, instance: Instance) -> Instance:
+        quantile = (demand_cdf(instance) < self.level).sum(2).to(instance.dtype)
+        return replace(certain_demands(instance), {"linehaul": quantile})
+
+    def plan(self, instance: Instance, found: Routes) -> Routes:
+        return found
+
+
 EQUIVALENTS: Mapping[str, Callable[[float], Equivalent]] = {
     "ptsp": LikelyCustomers,
     "pcvrp": LikelyCustomers,
+    "vrpsd": LoadedTo,
+    "vrpsd-detour": LoadedTo,
 }
 """By the problem's name: from a level to its certain problem."""
-MEAN_LEVEL: Mapping[str, float] = {"ptsp": 0.0, "pcvrp": 0.0}
+MEAN_LEVEL: Mapping[str, float] = {
+    "ptsp": 0.0,
+    "pcvrp": 0.0,
+    "vrpsd": 1.0,
+    "vrpsd-detour": 1.0,
+}
 """The level of the mean-value problem."""

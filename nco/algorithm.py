@@ -114,8 +114,11 @@ class Algorithm(pl.LightningModule, ABC):
         self._clock = time.perf_counter()
 
     def _env(self, policy: Policy, split: Split) -> Environment:
-        """The policy's environment, priced by scenarios where the run asks for it."""
+        """The policy's environment, priced by scenarios where the run asks for it; where noise is
+        seen on the way, in one scenario of the split."""
         asked = self.config.objective
+        if asked is None and isinstance(policy.env, AdaptiveEnvironment):
+            return policy.env.in_scenarios(Scenarios(split, 1, self.config.seed))
         if asked is None:
             if split == Split.SELECTION and isinstance(policy.env, AdaptiveEnvironment):
                 # noise that is seen on the way is that of one scenario

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nco.algorithm import ValidationSet
 from nco.baselines.attributes import Attribute, attributes
 from nco.build import build_policy
 from nco.data.batching import collate, replace, unbatch
@@ -26,6 +27,7 @@ from nco.policy_config import AttentionModelConfig
 from nco.rollout import rollout
 from nco.strategies import Greedy
 from nco.train_config import TrainConfig
+from nco.training import build_algorithm
 from tests.draws import seeded
 from tests.small import random_rollout
 from tests.test_environments import reachable_best
@@ -234,10 +236,10 @@ def test_bad_input_is_told() -> None:
 def test_choosing_among_trajectories_of_one_world_is_refused() -> None:
     """In decoding, and in a configuration before a run begins."""
     env = environments["spctsp"]
-    config = AttentionModelConfig(
+    small = AttentionModelConfig(
         type="attention_model", dim=16, num_heads=2, num_layers=1, hidden=16
     )
-    policy = build_policy(config, env).eval()
+    policy = build_policy(small, env).eval()
     batch = draw("spctsp", 6, 3)
     found = decode(env, policy, batch, multi_start=False)
     assert torch.equal(found.costs, env.cost(batch, found.actions.unsqueeze(1))[:, 0])
@@ -246,9 +248,20 @@ def test_choosing_among_trajectories_of_one_world_is_refused() -> None:
             decode(env, policy, batch, **{"multi_start": False, **options})
     values = {
         "name": "x", "problem": "spctsp", "data": {"num_customers": 5},
-        "policy": config.model_dump(), "algorithm": {"type": "pomo"},
+        "policy": small.model_dump(), "algorithm": {"type": "pomo"},
         "training": {"epochs": 1, "batches_per_epoch": 1},
     }  # fmt: skip
     with pytest.raises(ValueError, match=r"validation of spctsp.*hindsight"):
         TrainConfig.model_validate(values)
-    TrainConfig.model_validate({**values, "validation": {"multi_start": False}})
+    values["validation"] = {"multi_start": False, "num_instances": 2}
+    values["algorithm"] = {"type": "pomo", "num_starts": 6, "forced_starts": False}
+    config = TrainConfig.model_validate(values)
+    trained = build_algorithm(config, ValidationSet(batch, None))
+    for env, split in ((trained.env, Split.TRAIN), (trained.validation_env, Split.SELECTION)):
+        assert isinstance(env, SPCTSP)
+        assert (env.scenarios.split, env.scenarios.count) == (split, 1)
+    trajectory, _ = trained.rollout(batch, seeded())
+    assert trajectory.num_forced == 0
+    assert len(trajectory.actions[0, :, 0].unique()) > 1
+    advantage = trained.advantage(batch, trajectory)
+    torch.testing.assert_close(advantage, trajectory.costs.mean(1, keepdim=True) - trajectory.costs)
