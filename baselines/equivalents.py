@@ -6,7 +6,6 @@ An equivalent has a level, its knob: which quantile of an unknown quantity is ta
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -170,19 +169,3 @@ class DemandQuantiles(Equivalent):
 
     def plan(self, instance: Instance, found: Routes) -> Routes:
         return found
-
-
-EQUIVALENTS: Mapping[str, Callable[[float], Equivalent]] = {
-    "ptsp": LikelyCustomers,
-    "pcvrp": LikelyCustomers,
-    "vrpsd": LoadedTo,
-    "vrpsd-detour": LoadedTo,
-}
-"""By the problem's name: from a level to its certain problem."""
-MEAN_LEVEL: Mapping[str, float] = {
-    "ptsp": 0.0,
-    "pcvrp": 0.0,
-    "vrpsd": 1.0,
-    "vrpsd-detour": 1.0,
-}
-"""The level of the mean-value problem."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from nco.baselines.candidate_pool import EquivalentSolver
+from nco.baselines.certain_problems import EQUIVALENTS, MEAN_LEVEL, ROUTE_BY_ROUTE
 from nco.baselines.enumeration import Enumeration, enumerated
-from nco.baselines.equivalents import EQUIVALENTS, MEAN_LEVEL, Equivalent
+from nco.baselines.equivalents import Equivalent
 from nco.baselines.solver import Budget
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
@@ -24,7 +25,6 @@ from nco.envs.objective import MEAN
 from nco.envs.plans import PlanValue, stacked
 from nco.envs.scenario_cost import CertainCost
 from nco.envs.variants import environments, scenario_costs
-from nco.problem_names import SIMULATED
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def information_of(problem: str, instance: Instance, num_scenarios: int, seed: i
         InputError: the problem has no scenarios for plans, or as `information`.
     """
     env = environments.get(problem)
-    if problem not in scenario_costs or not isinstance(env, APriori):
-        raise InputError(f"problem is {problem!r}; accepted: {', '.join(SIMULATED)}")
+    if problem not in ROUTE_BY_ROUTE or not isinstance(env, APriori):
+        raise InputError(f"problem is {problem!r}; accepted: {', '.join(ROUTE_BY_ROUTE)}")
     scenarios = Scenarios(Split.TEST, num_scenarios, seed)
     value = PlanValue(env, scenario_costs[problem], scenarios, MEAN)
     return information(instance, value, EQUIVALENTS[problem](MEAN_LEVEL[problem]), env.rules)

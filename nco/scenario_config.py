@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, PositiveInt
 
 from nco.baselines.candidate_pool import CandidatePool, EquivalentSolver
+from nco.baselines.certain_problems import EQUIVALENTS, MEAN_LEVEL, ROUTE_BY_ROUTE
 from nco.baselines.enumeration import Enumeration
-from nco.baselines.equivalents import EQUIVALENTS, MEAN_LEVEL
 from nco.baselines.scenario_search import ScenarioSearch
 from nco.baselines.solver import Solver
 from nco.data.noise import Scenarios, Split
@@ -26,7 +26,16 @@ def _with_equivalents(problem: str) -> str:
     return problem
 
 
+def _route_by_route(problem: str) -> str:
+    if problem not in ROUTE_BY_ROUTE:
+        raise ValueError(
+            f"costs of {problem} are no sums over routes; accepted: {', '.join(ROUTE_BY_ROUTE)}"
+        )
+    return problem
+
+
 UncertainProblem = Annotated[str, AfterValidator(_with_equivalents)]
+RouteByRoute = Annotated[str, AfterValidator(_route_by_route)]
 Level = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -104,17 +113,20 @@ class SetPartitioningConfig(_PoolConfig):
 
     note: ClassVar[str] = "the best combination of a pool's routes"
 
+    problems: ClassVar[tuple[str, ...]] = ROUTE_BY_ROUTE
+
     solver: Literal["set-partitioning"]
+    problem: RouteByRoute
 
 
 class EnumerationConfig(BaseSolverConfig):
     """See `nco.baselines.enumeration.Enumeration`."""
 
-    problems: ClassVar[tuple[str, ...]] = tuple(EQUIVALENTS)
+    problems: ClassVar[tuple[str, ...]] = ROUTE_BY_ROUTE
     note: ClassVar[str] = "every plan of tiny instances"
 
     solver: Literal["enumeration"]
-    problem: UncertainProblem
+    problem: RouteByRoute
     selection: SelectionConfig = SelectionConfig()
 
 
