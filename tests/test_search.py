@@ -13,6 +13,7 @@ import torch
 
 import nco.search
 from nco.api import solver_by_name
+from nco.baselines.local_search import LocalSearch
 from nco.baselines.pyvrp_solver import PyVRPSolver, problem_of
 from nco.baselines.pyvrp_solver import search as pyvrp_search
 from nco.baselines.solver import Budget, UnsupportedError
@@ -28,7 +29,7 @@ from nco.data.multi_task import multi_task_instances, variant_by_name
 from nco.decode import decode
 from nco.envs.checker import check_routes, routes_from_actions
 from nco.envs.environment import Environment
-from nco.envs.variants import cvrp, multi_task, tsp
+from nco.envs.variants import cvrp, environments, multi_task, tsp
 from nco.likelihood import log_likelihood
 from nco.models.distance_rule import DistanceRule
 from nco.models.policy import Encoding, Policy
@@ -77,7 +78,7 @@ def task_of(policy: Policy, instance: Instance, seed: int = 0) -> Task:
 def test_feasible_never_worse_and_the_same_again(name: str, problem: str) -> None:
     """On tours, routes and mixed variants: the checker accepts every solution, none costs more
     than the greedy one, the trace falls to the cost, and a seed with an iteration limit repeats."""
-    policy, batch = POLICIES[problem], batch_of(problem, 3 if problem == "mixed" else 1)
+    policy, batch = POLICIES[problem], batch_of(problem, 2 if problem == "mixed" else 1)
     solver = SearchSolver(policy, "small", "small", SEARCHES[name])
     found = solver.solve(batch, Budget(iterations=2), seed=1)
     again = solver.solve(batch, Budget(iterations=2), seed=1)
@@ -254,7 +255,7 @@ def test_reconstruction_reaches_the_optimum_of_tiny_instances(problem: str) -> N
         else:
             one = small(variant_by_name(problem), 5, 1, seed=seed)
         found = SearchSolver(policy, "rule", "rule", RandomReconstruction(samples=16)).solve(
-            one, Budget(iterations=40), seed=0
+            one, Budget(iterations=30), seed=0
         )[0]
         match problem:
             case "tsp":
@@ -317,6 +318,13 @@ def test_what_a_search_cannot_do_is_refused_by_name() -> None:
     gates = small_policy("pomo noisy-top-k", cvrp)
     with pytest.raises(UnsupportedError, match=r"eas-embedding changes .*POMO"):
         SearchSolver(gates, "gates", "gates", EAS())
+    some = Instance.vrp(coords=[[0, 0], [0, 1], [1, 0]], presence=[1, 0.5, 1])
+    with pytest.raises(UnsupportedError, match="customers that may not ask"):
+        SearchSolver(DistanceRule(environments["pcvrp"]), "rule", "rule", SGBS()).solve(
+            some, Budget(), 0
+        )
+    with pytest.raises(InputError, match="customers that may not ask; accepted: tours"):
+        LocalSearch(some)
     two = batch_of("cvrp", 2)
     for search in (ActiveSearch(), RandomReconstruction()):
         solver = SearchSolver(POLICIES["cvrp"], "small", "small", search, at_once=2)
