@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numba import njit
 
-from nco.baselines.local_moves import commit, descend, fresh_row, new_rows
+from nco.baselines.local_moves import descend
+from nco.baselines.local_rows import commit, fresh_row, new_rows
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.route_rules import route_length, route_rules

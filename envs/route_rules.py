@@ -18,10 +18,23 @@ import numpy as np
 import torch
 from numba import njit
 
-from nco.data.attributes import BACKHAULS, MIXED_BACKHAULS, TIME_WINDOWS, attributes_by_name
+from nco.data.attributes import (
+    BACKHAULS,
+    CAPACITY,
+    FLEET_LIMIT,
+    MIXED_BACKHAULS,
+    NO_DEPOT,
+    TIME_WINDOWS,
+    VARIANT_ATTRIBUTES,
+    attributes_by_name,
+)
 from nco.data.batching import with_dtype
+from nco.data.errors import InputError
 from nco.data.instance import Instance, distance_matrix, duration_matrix, is_customer
 from nco.envs.resources import SLACK
+
+KNOWN = frozenset({NO_DEPOT, CAPACITY, FLEET_LIMIT, *VARIANT_ATTRIBUTES})
+"""What the rules state; a variant with more would be solved as another problem."""
 
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 compiled = njit(**_OPTIONS)
@@ -61,8 +74,24 @@ class RouteRules(NamedTuple):
     most_routes: int
 
 
+def require_known(instance: Instance) -> None:
+    """Raise `InputError` where an instance has an attribute beyond `KNOWN`."""
+    held = [name for name, present in attributes_by_name(instance).items() if bool(present.any())]
+    more = [name for name in held if name not in KNOWN]
+    if more:
+        raise InputError(
+            f"the instance has {', '.join(more)}; accepted: tours, and routes with "
+            f"{', '.join(sorted(KNOWN - {NO_DEPOT}))}"
+        )
+
+
 def route_rules(instance: Instance) -> RouteRules:
-    """The rules of one instance (B = 1, without padding)."""
+    """The rules of one instance (B = 1, without padding).
+
+    Raises:
+        InputError: as `require_known`.
+    """
+    require_known(instance)
     wide = with_dtype(instance.cpu(), torch.float64)
     held = {name: bool(value) for name, value in attributes_by_name(instance).items()}
     depots = int(instance.num_depots)

@@ -15,6 +15,7 @@ from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.envs.adaptive import AdaptiveEnvironment
 from nco.envs.checker import routes_from_actions
+from nco.envs.route_rules import require_known
 from nco.models.policy import Policy
 from nco.search import Clock, Search, Task, run
 
@@ -41,6 +42,9 @@ def require_fit(policy: Policy, name: str, instance: Instance) -> None:
 @dataclass(frozen=True)
 class SearchSolver:
     """Searches instance by instance; the trace of a solution tells when it got better.
+
+    For tours and the 48 variants of routes; what is beyond (`nco.envs.route_rules.KNOWN`) is
+    refused by name, as a search would take it for another problem.
 
     A budget's iterations are the search's own (see its class), and with them alone the answer
     repeats. The time limit counts from the instance's encoding on; the first greedy solutions are
@@ -76,6 +80,10 @@ class SearchSolver:
         if not self.search.ends:
             require_limit(self.name, budget)
         require_fit(self.policy, self.label, instance)
+        try:
+            require_known(instance)
+        except InputError as error:
+            raise UnsupportedError(f"{self.name} does not search here: {error}") from error
         self.search.prepare()
         found: list[Solution] = []
         for begin in range(0, instance.batch_size[0], self.at_once):
