@@ -18,7 +18,7 @@ from nco.data.demand_laws import DEMAND_PROBLEMS, with_uncertain_demands
 from nco.data.distributions import Coordinates, DistributionName, by_name, rand, uniform
 from nco.data.errors import InputError
 from nco.data.fleet_generators import FleetLaw, fleet_instances
-from nco.data.instance import Instance
+from nco.data.instance import MOST_LOAD, Instance
 from nco.data.multi_task import (
     ROAD_PROBLEMS,
     VARIANT_SETS,
@@ -243,6 +243,8 @@ def refuse_misfits(
             f"capacity is {capacity} for {problem}, distribution {distribution}; accepted: only "
             "for problems with vehicles, and not for x, which has its own"
         )
+    if capacity is not None and problem in DEMAND_PROBLEMS and capacity > MOST_LOAD:
+        raise InputError(f"capacity is {capacity}; accepted for {problem}: at most {MOST_LOAD}")
     if on_roads:
         require_road_distribution(distribution)
         if variants is not None:

@@ -21,7 +21,7 @@ from nco.adapters import NewColumns
 from nco.data.errors import InputError
 from nco.data.fleet_generators import FleetLaw
 from nco.data.generators import InstanceDistribution, refuse_misfits
-from nco.envs.adaptive import refuse_hindsight
+from nco.envs.adaptive import AdaptiveEnvironment, refuse_hindsight
 from nco.envs.variants import environments
 from nco.kernels import Kernel
 from nco.policy_config import PolicyConfig
@@ -268,6 +268,11 @@ class TrainConfig(Strict):
             )
         except InputError as error:
             raise ValueError(f"validation of {self.problem}: {error}") from error
+        if isinstance(environments[self.problem], AdaptiveEnvironment) and chosen.reference:
+            raise ValueError(
+                f"validation.reference: solvers give plans, and {self.problem} is decided on the "
+                "way; accepted: none"
+            )
         return self
 
     @model_validator(mode="after")

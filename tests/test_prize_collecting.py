@@ -253,6 +253,11 @@ def test_choosing_among_trajectories_of_one_world_is_refused() -> None:
     }  # fmt: skip
     with pytest.raises(ValueError, match=r"validation of spctsp.*hindsight"):
         TrainConfig.model_validate(values)
+    reference = {"solver": {"solver": "ortools"}, "iterations": 10}
+    with pytest.raises(ValueError, match=r"validation.reference: .*decided on the way"):
+        TrainConfig.model_validate(
+            {**values, "validation": {"multi_start": False, "reference": reference}}
+        )
     values["validation"] = {"multi_start": False, "num_instances": 2}
     values["algorithm"] = {"type": "pomo", "num_starts": 6, "forced_starts": False}
     config = TrainConfig.model_validate(values)

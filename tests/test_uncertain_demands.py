@@ -345,6 +345,8 @@ def test_bad_input_is_told() -> None:
         with pytest.raises(InputError, match="open routes"):
             refused(opened)
     plain = generate("cvrp", num_customers=3, batch=1, generator=seeded())
+    with pytest.raises(InputError, match="capacity is 1001; accepted for vrpsd: at most 1000"):
+        generate("vrpsd", num_customers=3, batch=1, generator=seeded(), capacity=1001)
     with pytest.raises(InputError, match="no laws of demands"):
         environments["vrpsd"].require(plain)
     with pytest.raises(InputError, match="no key"):
