@@ -9,10 +9,12 @@ from nco.data.noise import Scenarios
 from nco.envs.a_priori import APriori
 from nco.envs.environment import Environment
 from nco.envs.fleet import FleetEnvironment
+from nco.envs.fleet_parallel import ParallelFleetVRP
 from nco.envs.objective import Objective
 from nco.envs.sampled_price import SampledPrice
 from nco.envs.variants import environments, scenario_costs
 from nco.models.attention_model import AttentionModel
+from nco.models.fleet_policy import FleetPolicy
 from nco.models.gates import (
     AttributeGate,
     GateFactory,
@@ -29,6 +31,7 @@ from nco.models.rrnco import RRNCO
 from nco.policy_config import (
     AttentionModelConfig,
     AttributeGateConfig,
+    CAMPConfig,
     ExpertsConfig,
     HierarchicalConfig,
     MatNetConfig,
@@ -95,14 +98,16 @@ def build_policy(config: PolicyConfig, env: Environment) -> Policy:
 
     Raises:
         InputError: the policy needs attributes that the problem does not have, or chooses nodes
-            where vehicles have to be chosen too.
+            where vehicles have to be chosen too, or the reverse.
     """
     if isinstance(env, FleetEnvironment):
-        raise InputError(
-            f"policy.type is {config.type} for a problem whose vehicles differ; accepted there: "
-            "policies that choose vehicles"
-        )
+        return _fleet_policy(config, env)
     match config:
+        case CAMPConfig():
+            raise InputError(
+                f"policy.type is {config.type} for a problem whose vehicles are alike; accepted "
+                "for it: problems pvrp and pvrp-zones"
+            )
         case AttentionModelConfig():
             return AttentionModel(
                 env,
@@ -158,4 +163,29 @@ def build_policy(config: PolicyConfig, env: Environment) -> Policy:
                 hidden=config.hidden,
                 clip=config.clip,
                 score_hidden=config.score_hidden,
+            )
+
+
+def _fleet_policy(config: PolicyConfig, env: FleetEnvironment) -> FleetPolicy:
+    """A policy that chooses vehicles, in the environment that its decisions need."""
+    match config:
+        case CAMPConfig():
+            # torch-geometric takes seconds to import
+            from nco.models.camp import CAMP
+
+            parallel = config.decisions == "parallel"
+            return CAMP(
+                ParallelFleetVRP(config.priority) if parallel else env,
+                dim=config.dim,
+                num_heads=config.num_heads,
+                num_layers=config.num_layers,
+                hidden=config.hidden,
+                clip=config.clip,
+                bipartite=config.bipartite,
+                communication=config.communication,
+            )
+        case _:
+            raise InputError(
+                f"policy.type is {config.type} for a problem whose vehicles differ; accepted "
+                "there: camp"
             )

@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from nco.envs.fleet_parallel import Priority
 from nco.strict import Strict
+
+FleetDecisions = Literal["sequential", "parallel"]
+"""One vehicle moves at a time, chosen with its node; or all choose at once, in an order."""
 
 
 class _NoisyExperts(Strict):
@@ -182,6 +186,30 @@ class MatNetConfig(Strict):
         return self
 
 
+class CAMPConfig(Strict):
+    """The policy of Hua et al. 2025, for vehicles that differ."""
+
+    type: Literal["camp"]
+    dim: PositiveInt = 128
+    num_heads: PositiveInt = 8
+    num_layers: PositiveInt = 3
+    hidden: PositiveInt = 512
+    clip: PositiveFloat = 10.0
+    bipartite: bool = True
+    """Vehicles and customers exchange messages while they are encoded."""
+    communication: bool = True
+    """Vehicles hear of each other at each step; with neither, they decide as in PARCO's parallel
+    decoder without communication."""
+    decisions: FleetDecisions = "parallel"
+    priority: Priority = "highest-probability"
+    """Which vehicle chooses first, of parallel decisions."""
+
+    @model_validator(mode="after")
+    def _heads(self) -> CAMPConfig:
+        _check_heads(self.dim, self.num_heads)
+        return self
+
+
 def _check_heads(dim: int, num_heads: int) -> None:
     if dim % num_heads:
         raise ValueError(f"dim {dim} must be a multiple of num_heads {num_heads}")
@@ -193,6 +221,6 @@ def _check_active(active: int, available: int) -> None:
 
 
 PolicyConfig = Annotated[
-    AttentionModelConfig | POMOConfig | RouteFinderConfig | RRNCOConfig | MatNetConfig,
+    AttentionModelConfig | POMOConfig | RouteFinderConfig | RRNCOConfig | MatNetConfig | CAMPConfig,
     Field(discriminator="type"),
 ]
