@@ -23,6 +23,7 @@ from nco.models.gates import (
     SharedSigmoid,
     SoftMerging,
 )
+from nco.models.heterogeneous_attention import HeterogeneousAttention
 from nco.models.matnet import MatNet
 from nco.models.policy import Policy
 from nco.models.pomo import POMO
@@ -33,6 +34,7 @@ from nco.policy_config import (
     AttributeGateConfig,
     CAMPConfig,
     ExpertsConfig,
+    HeterogeneousAttentionConfig,
     HierarchicalConfig,
     MatNetConfig,
     NoisyTopKConfig,
@@ -103,7 +105,7 @@ def build_policy(config: PolicyConfig, env: Environment) -> Policy:
     if isinstance(env, FleetEnvironment):
         return _fleet_policy(config, env)
     match config:
-        case CAMPConfig():
+        case CAMPConfig() | HeterogeneousAttentionConfig():
             raise InputError(
                 f"policy.type is {config.type} for a problem whose vehicles are alike; accepted "
                 "for it: problems pvrp and pvrp-zones"
@@ -184,8 +186,17 @@ def _fleet_policy(config: PolicyConfig, env: FleetEnvironment) -> FleetPolicy:
                 bipartite=config.bipartite,
                 communication=config.communication,
             )
+        case HeterogeneousAttentionConfig():
+            return HeterogeneousAttention(
+                env,
+                dim=config.dim,
+                num_heads=config.num_heads,
+                num_layers=config.num_layers,
+                hidden=config.hidden,
+                clip=config.clip,
+            )
         case _:
             raise InputError(
                 f"policy.type is {config.type} for a problem whose vehicles differ; accepted "
-                "there: camp"
+                "there: camp, heterogeneous_attention"
             )

@@ -210,6 +210,23 @@ class CAMPConfig(Strict):
         return self
 
 
+class HeterogeneousAttentionConfig(Strict):
+    """A vehicle and then a node, as in Li et al. 2021, for vehicles that differ; decisions are
+    sequential."""
+
+    type: Literal["heterogeneous_attention"]
+    dim: PositiveInt = 128
+    num_heads: PositiveInt = 8
+    num_layers: PositiveInt = 3
+    hidden: PositiveInt = 512
+    clip: PositiveFloat = 10.0
+
+    @model_validator(mode="after")
+    def _heads(self) -> HeterogeneousAttentionConfig:
+        _check_heads(self.dim, self.num_heads)
+        return self
+
+
 def _check_heads(dim: int, num_heads: int) -> None:
     if dim % num_heads:
         raise ValueError(f"dim {dim} must be a multiple of num_heads {num_heads}")
@@ -221,6 +238,12 @@ def _check_active(active: int, available: int) -> None:
 
 
 PolicyConfig = Annotated[
-    AttentionModelConfig | POMOConfig | RouteFinderConfig | RRNCOConfig | MatNetConfig | CAMPConfig,
+    AttentionModelConfig
+    | POMOConfig
+    | RouteFinderConfig
+    | RRNCOConfig
+    | MatNetConfig
+    | CAMPConfig
+    | HeterogeneousAttentionConfig,
     Field(discriminator="type"),
 ]

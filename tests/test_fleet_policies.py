@@ -18,7 +18,7 @@ from nco.envs.fleet_parallel import ParallelFleetVRP
 from nco.joint_episode import joint_log_likelihood
 from nco.likelihood import log_likelihood, policy_gradient
 from nco.models.policy import Policy
-from nco.policy_config import CAMPConfig, PolicyConfig, POMOConfig
+from nco.policy_config import CAMPConfig, HeterogeneousAttentionConfig, PolicyConfig, POMOConfig
 from nco.rollout import replay, rollout
 from nco.strategies import Sampling
 from tests.fleets import fleet_of, fleets
@@ -35,6 +35,9 @@ CONFIGS: dict[str, PolicyConfig] = {
     "camp without communication": _camp(communication=False),
     "camp without bipartite step": _camp(bipartite=False),
     "camp with neither": _camp(communication=False, bipartite=False),
+    "heterogeneous attention": HeterogeneousAttentionConfig(
+        type="heterogeneous_attention", dim=16, num_heads=2, num_layers=2, hidden=24
+    ),
 }
 
 
@@ -182,6 +185,35 @@ def test_vehicles_hear_of_each_other_only_by_communication() -> None:
     assert float((before - after).detach().abs().max()) > 1e-3
     before, after = scores_before_and_after_news("camp without communication")
     torch.testing.assert_close(before, after, rtol=0, atol=1e-6)
+
+
+def test_the_vehicle_is_chosen_before_the_node() -> None:
+    """The softmax over all pairs factors: a vehicle's share does not depend on its own nodes'
+    scores, but on who has a move."""
+    policy = fresh("heterogeneous attention")
+    instance = fleets((6, 6), 2, 3, FleetLaw(num_vehicles=(3, 3)))
+    observation = seen(policy.env, instance)
+    logits = policy.logits(policy.encode(instance), observation).detach()
+    chances = (logits + mask_bias(observation.mask, logits.dtype)).exp().unflatten(2, (3, -1))
+    torch.testing.assert_close(chances.sum((2, 3)), torch.ones(2, 2), rtol=0, atol=1e-5)
+    # nothing is lost where a vehicle loses a node, until it has lost all
+    mask = observation.mask.clone().unflatten(2, (3, -1))
+    first = mask[0, 0, 0].nonzero()[0]
+    mask[0, 0, 0, first] = False
+    fewer = policy.logits(policy.encode(instance), replace_mask(observation, mask.flatten(2)))
+    after = fewer.detach().unflatten(2, (3, -1)).masked_fill(~mask, -torch.inf).exp()
+    torch.testing.assert_close(after.sum(3), chances.sum(3), rtol=1e-5, atol=1e-6)
+    mask[0, 0, 0] = False
+    fewer = policy.logits(policy.encode(instance), replace_mask(observation, mask.flatten(2)))
+    after = fewer.detach().unflatten(2, (3, -1)).masked_fill(~mask, -torch.inf).exp()
+    rest = chances[0, 0, 1:].sum(1)
+    torch.testing.assert_close(after[0, 0, 1:].sum(1), rest / rest.sum(), rtol=1e-5, atol=1e-6)
+    assert float(chances[0, 0, 0].sum()) > 0.01
+
+
+def replace_mask(observation: Observation, mask: Tensor) -> Observation:
+    """The same with another mask."""
+    return Observation(observation.current, observation.first, observation.features, mask, True)
 
 
 def test_decisions_choose_the_environment() -> None:
