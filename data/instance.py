@@ -7,7 +7,6 @@ neutral default, so one batch can mix variants and sizes. A mask is True where a
 from __future__ import annotations
 
 from dataclasses import fields
-from enum import IntEnum
 from typing import Any
 
 import torch
@@ -15,56 +14,17 @@ from jaxtyping import Bool, Float
 from tensordict import TensorClass
 from torch import Tensor
 
+from nco.data.arrays import as_tensor, common_float, for_all
 from nco.data.errors import InputError
 from nco.data.fleet import Fleet, fleet_with_dtype, validate_fleet
+from nco.data.kinds import DemandLaw, Kind
 from nco.data.prices import PRICES, Prices
 from nco.data.refusal import refuse
+from nco.data.rounding import Rounding, round_lengths
 from nco.data.traffic import CONSTANTS, Traffic
 
 UNLIMITED = 2**31 - 1
 """The neutral fleet size: more vehicles than any instance has customers."""
-
-
-class Rounding(IntEnum):
-    """How a Euclidean length becomes an arc length.
-
-    A matrix given explicitly is never rounded again.
-    """
-
-    NONE = 0
-    NEAREST = 1
-    """To the nearest integer, halves up: TSPLIB's ``nint`` (EUC_2D) and CVRPLIB."""
-    CEIL = 2
-    """Up to the next integer (CEIL_2D)."""
-    TRUNC = 3
-    """Down to an integer (FLOOR_2D)."""
-    DIMACS = 4
-    """Truncated to one decimal: the DIMACS challenge's rule for time windows."""
-    EXACT = 5
-    """To the nearest thousandth."""
-
-
-class Kind(IntEnum):
-    """Whose window it is."""
-
-    OTHER = 0
-    RESIDENTIAL = 1
-    COMMERCIAL = 2
-
-
-class DemandLaw(IntEnum):
-    """The distribution of a demand with mean ``linehaul``: a whole number, at most the capacity.
-
-    What a law has above the capacity counts as the capacity, and below 0 as 0.
-    """
-
-    POISSON = 1
-    """The spread is not looked at."""
-    NORMAL = 2
-    """Rounded to the nearest; the spread is the standard deviation."""
-    UNIFORM = 3
-    """On the whole numbers from the mean less the spread to the mean and the spread, both
-    rounded."""
 
 
 class Instance(TensorClass):
@@ -187,7 +147,7 @@ class Instance(TensorClass):
         Raises:
             InputError: a value is missing, misshapen, NaN, negative or infinite.
         """
-        return _build(
+        return cls.vrp(
             coords=coords,
             distance=distance,
             duration=duration,
@@ -238,171 +198,77 @@ class Instance(TensorClass):
         Raises:
             InputError: a value is missing, misshapen, NaN, negative or beyond a limit.
         """
-        return _build(
-            coords=coords,
-            distance=distance,
-            duration=duration,
-            demand=demand,
-            backhaul=backhaul,
-            mixed_backhaul=mixed_backhaul,
-            capacity=capacity,
-            time_window=time_window,
-            service_time=service_time,
-            distance_limit=distance_limit,
-            open_route=open_route,
-            num_depots=num_depots,
-            num_vehicles=num_vehicles,
-            rounding=rounding,
-            key=key,
-            fleet=fleet,
-            presence=presence,
-            traffic=traffic,
-            prices=prices,
-            zone=zone,
-            kind=kind,
-            prize=prize,
-            penalty=penalty,
-            min_prize=min_prize,
-            demand_law=demand_law,
-            demand_spread=demand_spread,
-            demand_correlation=demand_correlation,
-            restocking=restocking,
+        if coords is None and distance is None:
+            raise InputError("an instance needs coords or a distance matrix; neither is given")
+        dtype = common_float(coords, distance)
+        lead = as_tensor("coords" if distance is None else "distance",
+                       coords if distance is None else distance, dtype)  # fmt: skip
+        if lead.dim() not in (2, 3):
+            raise InputError(
+                f"coords or distance has {lead.dim()} dimensions; accepted are [N, 2] or [B, N, 2] "
+                "coords, [N, N] or [B, N, N] distances"
+            )
+        batched = lead.dim() == 3
+        b, n = (lead.shape[0], lead.shape[1]) if batched else (1, lead.shape[0])
+
+        def full(name: str, value: Any, default: float, *shape: int) -> Tensor:
+            if value is None:
+                return torch.full((b, *shape), default, dtype=dtype, device=lead.device)
+            return for_all(name, as_tensor(name, value, dtype).to(lead.device), (b, *shape))
+
+        def optional(name: str, value: Any, *shape: int) -> Tensor | None:
+            return None if value is None else full(name, value, 0.0, *shape)
+
+        def flag(name: str, value: Any) -> Tensor:
+            return for_all(name, as_tensor(name, value, torch.bool).to(lead.device), (b,))
+
+        def count(value: Any, name: str, *shape: int) -> Tensor:
+            return for_all(name, as_tensor(name, value, torch.int64).to(lead.device), (b, *shape))
+
+        if duration is not None and distance is None:
+            raise InputError("duration is given without distance; give both matrices")
+        if distance is not None and rounding != Rounding.NONE:
+            raise InputError(
+                f"rounding {rounding.name} is given with a distance matrix; a matrix is never "
+                "rounded, accepted is NONE"
+            )
+        window = full("time_window", time_window, 0.0, n, 2)
+        if time_window is None:
+            window[..., 1] = torch.inf
+        instance = Instance(
+            coords=optional("coords", coords, n, 2),
+            distance=optional("distance", distance, n, n),
+            duration=optional("duration", duration, n, n),
+            linehaul=full("demand", demand, 0.0, n),
+            backhaul=full("backhaul", backhaul, 0.0, n),
+            mixed_backhaul=flag("mixed_backhaul", mixed_backhaul),
+            capacity=full("capacity", capacity, torch.inf),
+            time_window=window,
+            service_time=full("service_time", service_time, 0.0, n),
+            distance_limit=full("distance_limit", distance_limit, torch.inf),
+            open_route=flag("open_route", open_route),
+            num_depots=count(num_depots, "num_depots"),
+            num_vehicles=count(UNLIMITED if num_vehicles is None else num_vehicles, "num_vehicles"),
+            valid=torch.ones(b, n, dtype=torch.bool, device=lead.device),
+            rounding=count(int(rounding), "rounding"),
+            key=None if key is None else count(key, "key"),
+            fleet=fleet if fleet is None else fleet_with_dtype(fleet, dtype),
+            presence=None if presence is None else full("presence", presence, 1.0, n),
+            traffic=None if traffic is None else full("traffic", traffic, 0.0, len(CONSTANTS)),
+            prices=None if prices is None else full("prices", prices, 0.0, len(PRICES)),
+            zone=None if zone is None else count(zone, "zone", n),
+            kind=None if kind is None else count(kind, "kind", n),
+            prize=optional("prize", prize, n),
+            penalty=optional("penalty", penalty, n),
+            min_prize=optional("min_prize", min_prize),
+            demand_law=None if demand_law is None else count(demand_law, "demand_law"),
+            demand_spread=optional("demand_spread", demand_spread, n),
+            demand_correlation=optional("demand_correlation", demand_correlation),
+            restocking=None if restocking is None else flag("restocking", restocking),
+            batch_size=[b],
         )
-
-
-def _tensor(name: str, value: Any, dtype: torch.dtype) -> Tensor:
-    try:
-        # a list must not pass through torch's default, float32
-        return torch.as_tensor(value, dtype=dtype)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{name} is not an array of numbers: {error}") from error
-
-
-def _for_all(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A value for each instance of a batch, where it may be given once for all; `Instance` itself
-    checks the axes after the first."""
-    each = value.unsqueeze(0) if value.dim() == len(shape) - 1 else value
-    if each.dim() != len(shape) or each.shape[0] not in (1, shape[0]):
-        raise InputError(
-            f"{name} has shape {tuple(value.shape)}; accepted is {shape}, or {shape[1:]} where it "
-            "is the same for all instances"
-        )
-    return each.expand(shape[0], *each.shape[1:]).contiguous()
-
-
-def _float_dtype(*values: Any) -> torch.dtype:
-    """float64 unless every tensor given is of a smaller floating-point type."""
-    dtypes = {v.dtype for v in values if isinstance(v, Tensor) and v.dtype.is_floating_point}
-    if not dtypes:
-        return torch.float64
-    dtype = torch.float32
-    for found in dtypes:
-        dtype = torch.promote_types(dtype, found)
-    return dtype
-
-
-def _build(
-    *,
-    num_depots: int,
-    rounding: Rounding,
-    coords: Any = None,
-    distance: Any = None,
-    duration: Any = None,
-    demand: Any = None,
-    backhaul: Any = None,
-    mixed_backhaul: Any = False,
-    capacity: Any = None,
-    time_window: Any = None,
-    service_time: Any = None,
-    distance_limit: Any = None,
-    open_route: Any = False,
-    num_vehicles: Any = None,
-    key: Any = None,
-    fleet: Fleet | None = None,
-    presence: Any = None,
-    traffic: Any = None,
-    prices: Any = None,
-    zone: Any = None,
-    kind: Any = None,
-    prize: Any = None,
-    penalty: Any = None,
-    min_prize: Any = None,
-    demand_law: Any = None,
-    demand_spread: Any = None,
-    demand_correlation: Any = None,
-    restocking: Any = None,
-) -> Instance:
-    if coords is None and distance is None:
-        raise InputError("an instance needs coords or a distance matrix; neither is given")
-    dtype = _float_dtype(coords, distance)
-    lead = _tensor("coords" if distance is None else "distance",
-                   coords if distance is None else distance, dtype)  # fmt: skip
-    if lead.dim() not in (2, 3):
-        raise InputError(
-            f"coords or distance has {lead.dim()} dimensions; accepted are [N, 2] or [B, N, 2] "
-            "coords, [N, N] or [B, N, N] distances"
-        )
-    batched = lead.dim() == 3
-    b, n = (lead.shape[0], lead.shape[1]) if batched else (1, lead.shape[0])
-
-    def full(name: str, value: Any, default: float, *shape: int) -> Tensor:
-        if value is None:
-            return torch.full((b, *shape), default, dtype=dtype, device=lead.device)
-        return _for_all(name, _tensor(name, value, dtype).to(lead.device), (b, *shape))
-
-    def optional(name: str, value: Any, *shape: int) -> Tensor | None:
-        return None if value is None else full(name, value, 0.0, *shape)
-
-    def flag(name: str, value: Any) -> Tensor:
-        return _for_all(name, _tensor(name, value, torch.bool).to(lead.device), (b,))
-
-    def count(value: Any, name: str, *shape: int) -> Tensor:
-        return _for_all(name, _tensor(name, value, torch.int64).to(lead.device), (b, *shape))
-
-    if duration is not None and distance is None:
-        raise InputError("duration is given without distance; give both matrices")
-    if distance is not None and rounding != Rounding.NONE:
-        raise InputError(
-            f"rounding {rounding.name} is given with a distance matrix; a matrix is never rounded, "
-            "accepted is NONE"
-        )
-    window = full("time_window", time_window, 0.0, n, 2)
-    if time_window is None:
-        window[..., 1] = torch.inf
-    instance = Instance(
-        coords=optional("coords", coords, n, 2),
-        distance=optional("distance", distance, n, n),
-        duration=optional("duration", duration, n, n),
-        linehaul=full("demand", demand, 0.0, n),
-        backhaul=full("backhaul", backhaul, 0.0, n),
-        mixed_backhaul=flag("mixed_backhaul", mixed_backhaul),
-        capacity=full("capacity", capacity, torch.inf),
-        time_window=window,
-        service_time=full("service_time", service_time, 0.0, n),
-        distance_limit=full("distance_limit", distance_limit, torch.inf),
-        open_route=flag("open_route", open_route),
-        num_depots=count(num_depots, "num_depots"),
-        num_vehicles=count(UNLIMITED if num_vehicles is None else num_vehicles, "num_vehicles"),
-        valid=torch.ones(b, n, dtype=torch.bool, device=lead.device),
-        rounding=count(int(rounding), "rounding"),
-        key=None if key is None else count(key, "key"),
-        fleet=fleet if fleet is None else fleet_with_dtype(fleet, dtype),
-        presence=None if presence is None else full("presence", presence, 1.0, n),
-        traffic=None if traffic is None else full("traffic", traffic, 0.0, len(CONSTANTS)),
-        prices=None if prices is None else full("prices", prices, 0.0, len(PRICES)),
-        zone=None if zone is None else count(zone, "zone", n),
-        kind=None if kind is None else count(kind, "kind", n),
-        prize=optional("prize", prize, n),
-        penalty=optional("penalty", penalty, n),
-        min_prize=optional("min_prize", min_prize),
-        demand_law=None if demand_law is None else count(demand_law, "demand_law"),
-        demand_spread=optional("demand_spread", demand_spread, n),
-        demand_correlation=optional("demand_correlation", demand_correlation),
-        restocking=None if restocking is None else flag("restocking", restocking),
-        batch_size=[b],
-    )
-    validate(instance)
-    return instance
+        validate(instance)
+        return instance
 
 
 def validate(instance: Instance) -> None:
@@ -514,27 +380,6 @@ def is_depot(instance: Instance) -> Bool[Tensor, "batch node"]:
 def is_customer(instance: Instance) -> Bool[Tensor, "batch node"]:
     """True at nodes that must be visited: all real nodes but the depots."""
     return instance.valid & ~is_depot(instance)
-
-
-def round_lengths(
-    length: Float[Tensor, "batch from to"], rounding: Tensor
-) -> Float[Tensor, "batch from to"]:
-    """Apply each instance's `Rounding` (``[B]``) to Euclidean lengths."""
-    if not bool(rounding.any()):
-        return length
-    code = rounding.view(-1, 1, 1)
-    # a length such as 0.3 * 10 must not fall below the integer that it stands for
-    slack = 1e-9 * length.clamp(min=1)
-    rounded = {
-        Rounding.NEAREST: (length + 0.5).floor(),
-        Rounding.CEIL: (length - slack).ceil(),
-        Rounding.TRUNC: (length + slack).floor(),
-        Rounding.DIMACS: (length * 10 + slack).floor() / 10,
-        Rounding.EXACT: (length * 1000 + 0.5).floor() / 1000,
-    }
-    for kind, value in rounded.items():
-        length = torch.where(code == int(kind), value, length)
-    return length
 
 
 def distance_matrix(instance: Instance) -> Float[Tensor, "batch from to"]:
