@@ -268,10 +268,11 @@ def improve_alone(rules, rows, u):
 
 @compiled
 @no_type_check
-def descend(rules, rows, near, most_moves):
+def descend(rules, rows, near, most_moves, thorough):
     """Take improving moves until there is none, or as many as are allowed; how many there were.
 
-    What sleeps is looked at again before the end, so that no move is overlooked.
+    Args:
+        thorough: what sleeps is looked at again before the end, so that no move is overlooked.
     """
     first, moves = max(rules.num_depots, 1), 0
     while True:
@@ -287,7 +288,7 @@ def descend(rules, rows, near, most_moves):
                     moves += 1
                     if moves == most_moves:
                         return moves
-        if not found and complete:
+        if not found and (complete or not thorough):
             return moves
         if not found:
             for u in range(first, len(near)):

@@ -62,13 +62,12 @@ class LocalSearch:
             raise InputError("a local search starts from feasible routes; these are not")
         moves = 0
         while True:
-            found = descend(self.rules, self.rows, self.near, MOVES_AT_ONCE)
+            found = descend(self.rules, self.rows, self.near, MOVES_AT_ONCE, True)
             moves += found
             if found < MOVES_AT_ONCE or not in_time():
                 break
-        out = np.empty(2 * len(self.near) + 1, np.int64)
-        end = write(self.rules, self.rows, out)
-        return Improved(out[:end], float(self.rows.length.sum()), moves)
+        found = rows_as_actions(self.rows.row, self.rows.size, self.rules.num_depots)
+        return Improved(found, float(self.rows.length.sum()), moves)
 
 
 def nearest(distance: np.ndarray, num_depots: int, count: int) -> np.ndarray:
@@ -123,17 +122,10 @@ def fill(rules, rows, actions):
     return True
 
 
-@njit(cache=True, nogil=True)
-@no_type_check
-def write(rules, rows, out):
-    """The solution as actions; how many there are."""
-    end = 0
-    for r in range(len(rows.size)):
-        if rows.size[r] > 0 or rules.num_depots == 0:
-            for i in range(rows.size[r] + 1):
-                out[end] = rows.row[r, i]
-                end += 1
-    return end
+def rows_as_actions(row: np.ndarray, size: np.ndarray, num_depots: int) -> np.ndarray:
+    """[T] int64 of rows [R, N + 2] with so many customers [R]; of a TSP the one there is."""
+    used = range(len(size)) if num_depots == 0 else np.flatnonzero(size)
+    return np.concatenate([row[r, : size[r] + 1] for r in used])
 
 
 def actions_of(routes: list[list[int]], depots: list[int]) -> np.ndarray:

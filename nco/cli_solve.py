@@ -39,8 +39,8 @@ def solve(
     search: Annotated[
         str | None,
         typer.Option(
-            help="Search around a model: sampling, local-search, sgbs, eas-embedding, eas-layer, "
-            "active, rrc, or pyvrp (begins with the model's solution)."
+            help="Search around a model: sampling, local-search, ruin-recreate, sgbs, "
+            "eas-embedding, eas-layer, active, rrc, or pyvrp (begins with the model's solution)."
         ),
     ] = None,
     search_option: Annotated[

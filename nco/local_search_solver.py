@@ -1,5 +1,5 @@
-"""The local search of `nco.search_sampling` without a network: what searches around a model are to
-be compared with."""
+"""The searches of `nco.search_sampling` and `nco.search_ruins` without a network: what those around
+a model are to be compared with."""
 
 from __future__ import annotations
 
@@ -16,12 +16,41 @@ from nco.envs.checker import evaluate, routes_from_actions
 from nco.envs.variants import multi_task, tsp
 from nco.models.distance_rule import DistanceRule
 from nco.search import Clock
+from nco.search_ruins import RuinRecreateSearch
 from nco.search_sampling import LocalSearchOnSamples, compile_local_search
 from nco.search_solver import SearchSolver
 
 SHARPNESS = 20.0
 """Of draws of the nearest neighbour: a node farther by a tenth of the instance's extent is e² times
 less probable."""
+
+
+def rule_for(instance: Instance, sharpness: float) -> DistanceRule:
+    """The policy without a network that fits an instance."""
+    env = tsp if bool((instance.num_depots == 0).all()) else multi_task
+    return DistanceRule(env, sharpness)
+
+
+@final
+@dataclass(frozen=True)
+class RuinRecreateSolver:
+    """`nco.search_ruins.RuinRecreateSearch` from nearest neighbour's solution.
+
+    Args:
+        num_neighbours: as `nco.baselines.local_search.LocalSearch` explains.
+    """
+
+    num_neighbours: int = 10
+
+    @property
+    def name(self) -> str:
+        return "ruin-recreate"
+
+    def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
+        """See `nco.baselines.solver.Solver`; a variant of any kind but with a limited fleet."""
+        search = RuinRecreateSearch(num_neighbours=self.num_neighbours)
+        rule = rule_for(instance, SHARPNESS)
+        return SearchSolver(rule, self.name, self.name, search).solve(instance, budget, seed)
 
 
 @final
@@ -50,8 +79,7 @@ class LocalSearchSolver:
         """See `nco.baselines.solver.Solver`; a variant of any kind but with a limited fleet."""
         if self.start == "savings":
             return self._from_savings(instance, budget, seed)
-        env = tsp if bool((instance.num_depots == 0).all()) else multi_task
-        rule = DistanceRule(env, SHARPNESS if self.start == "nearest" else 0.0)
+        rule = rule_for(instance, SHARPNESS if self.start == "nearest" else 0.0)
         search = LocalSearchOnSamples(self.samples, augment=1, num_neighbours=self.num_neighbours)
         return SearchSolver(rule, self.name, self.name, search).solve(instance, budget, seed)
 

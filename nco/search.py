@@ -52,6 +52,11 @@ class Clock:
         """Seconds until the limit; infinite where there is none."""
         return self._limit - self.spent
 
+    @property
+    def share(self) -> float:
+        """Of the time that is over, 0 to 1; 0 where there is no limit."""
+        return min(1.0, self.spent / self._limit)
+
 
 @final
 @dataclass
@@ -101,6 +106,8 @@ class Task:
     generator: torch.Generator
     """On the same device."""
     clock: Clock
+    iterations: int | None = None
+    """After which the search must end; None where only the clock says."""
     _views: dict[int, Encoding] = field(default_factory=dict)
 
     @property
@@ -182,11 +189,9 @@ def started(
     return state, taken
 
 
-def all_starts(task: Task) -> Int[Tensor, "batch trajectory forced"]:
-    """Leading actions for multi-start, `MOST_STARTS` at most."""
-    return task.env.start_actions(
-        task.instance, min(MOST_STARTS, task.env.num_starts(task.instance))
-    )
+def all_starts(task: Task, most: int = MOST_STARTS) -> Int[Tensor, "batch trajectory forced"]:
+    """Leading actions for multi-start, so many at most."""
+    return task.env.start_actions(task.instance, min(most, task.env.num_starts(task.instance)))
 
 
 class Progress(ABC):
@@ -200,10 +205,10 @@ class Progress(ABC):
         self.task = task
         self.best = Incumbent.none(task.instance.batch_size[0], task.clock)
 
-    def greedy(self, view: int = 0) -> Built:
-        """The policy's greedy solutions from all starts, offered."""
+    def greedy(self, view: int = 0, most: int = MOST_STARTS) -> Built:
+        """The policy's greedy solutions from all starts, or so many, offered."""
         builder = Builder(self.task, self.task.encoding(view), Greedy())
-        built = builder.from_starts(all_starts(self.task))
+        built = builder.from_starts(all_starts(self.task, most))
         self.best.offer(built.actions, built.costs)
         return built
 

@@ -42,6 +42,16 @@ class LocalSearchConfig(_Search):
     num_neighbours: PositiveInt = 20
 
 
+class RuinRecreateConfig(_Search):
+    """See `nco.search_ruins.RuinRecreateSearch`."""
+
+    type: Literal["ruin-recreate"]
+    starts: PositiveInt = 8
+    hot: PositiveFloat = 1.0
+    cold: PositiveFloat = 0.01
+    num_neighbours: PositiveInt = 10
+
+
 class SGBSConfig(_Search):
     """See `nco.search_beam.SGBS`."""
 
@@ -90,6 +100,7 @@ class WarmPyVRPConfig(Strict):
 SearchConfig: TypeAlias = Annotated[
     SamplingConfig
     | LocalSearchConfig
+    | RuinRecreateConfig
     | SGBSConfig
     | EASConfig
     | ActiveConfig
@@ -152,6 +163,12 @@ def build_search(config: SearchConfig, policy: Policy, label: str, start: Solver
 
             search = LocalSearchOnSamples(
                 config.samples, config.temperature, config.augment, config.num_neighbours
+            )
+        case RuinRecreateConfig():
+            from nco.search_ruins import RuinRecreateSearch
+
+            search = RuinRecreateSearch(
+                config.starts, config.hot, config.cold, config.num_neighbours
             )
         case SGBSConfig():
             from nco.search_beam import SGBS

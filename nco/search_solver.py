@@ -96,7 +96,8 @@ class SearchSolver:
         limit = None if budget.time_limit is None else budget.time_limit * count
         clock = Clock(limit)
         generator = torch.Generator(device).manual_seed(require_seed(seed))
-        best = run(self.search, Task(self.policy, part.to(device), generator, clock), budget)
+        task = Task(self.policy, part.to(device), generator, clock, budget.iterations)
+        best = run(self.search, task, budget)
         seconds = clock.spent / count
         solutions = []
         for one, found in zip(unbatch(part.cpu()), best.found, strict=True):

@@ -153,6 +153,16 @@ class LocalSearchConfig(BaseSolverConfig):
     num_neighbours: PositiveInt = 20
 
 
+class RuinRecreateConfig(BaseSolverConfig):
+    """See `nco.local_search_solver.RuinRecreateSolver`."""
+
+    problems: ClassVar[tuple[str, ...]] = RICH
+    note: ClassVar[str] = "ruin and recreate with annealing, no network; problems also combined"
+
+    solver: Literal["ruin-recreate"]
+    num_neighbours: PositiveInt = 10
+
+
 SolverConfig: TypeAlias = Annotated[
     PyVRPConfig
     | ORToolsConfig
@@ -161,6 +171,7 @@ SolverConfig: TypeAlias = Annotated[
     | FarthestInsertionConfig
     | SavingsConfig
     | LocalSearchConfig
+    | RuinRecreateConfig
     | HGSConfig
     | FastTSPConfig
     | ElkaiConfig,
@@ -255,6 +266,10 @@ def build_solver(config: SolverConfig) -> Solver:
             from nco.local_search_solver import LocalSearchSolver
 
             return LocalSearchSolver(config.start, config.samples, config.num_neighbours)
+        case RuinRecreateConfig():
+            from nco.local_search_solver import RuinRecreateSolver
+
+            return RuinRecreateSolver(config.num_neighbours)
         case HGSConfig():
             from nco.baselines.hgs_solver import HGSSolver
 

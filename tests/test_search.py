@@ -40,6 +40,7 @@ from nco.search_active import EAS, ActiveSearch
 from nco.search_beam import SGBS
 from nco.search_config import SEARCH_NAMES, search_config
 from nco.search_rrc import RandomReconstruction
+from nco.search_ruins import RuinRecreateSearch
 from nco.search_sampling import LocalSearchOnSamples, SamplingSearch
 from nco.search_solver import SearchSolver
 from nco.solver_config import SOLVER_NAMES
@@ -51,6 +52,7 @@ from tests.test_neural_solver import stored_model
 SEARCHES: dict[str, Search] = {
     "sampling": SamplingSearch(samples=8),
     "local-search": LocalSearchOnSamples(samples=4),
+    "ruin-recreate": RuinRecreateSearch(),
     "sgbs": SGBS(beam=2, expansion=3, augment=1),
     "eas-embedding": EAS(),
     "eas-layer": EAS(kind="layer"),
@@ -93,7 +95,9 @@ def test_feasible_never_worse_and_the_same_again(name: str, problem: str) -> Non
         assert 0 < solution.trace[-1][0] <= solution.seconds
 
 
-@pytest.mark.parametrize("name", ["sampling", "local-search", "sgbs", "eas-embedding"])
+@pytest.mark.parametrize(
+    "name", ["sampling", "local-search", "ruin-recreate", "sgbs", "eas-embedding"]
+)
 def test_several_are_searched_together(name: str) -> None:
     """Instances of several variants at once: each feasible, and no worse than its greedy
     solution."""
