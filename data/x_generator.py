@@ -121,6 +121,17 @@ def x_instances(
     )
 
 
+def demands_by_law(
+    law: DemandLaw, customers: Float[Tensor, "batch customer 2"], generator: torch.Generator
+) -> Int[Tensor, "batch customer"]:
+    """Demands of customers that lie in the unit square, by one of the laws.
+
+    The customers' order must say nothing of their places: that of "many_small_few_large" is by it.
+    """
+    index = _choices(law, get_args(DemandLaw), len(customers), generator)
+    return _demands(index, (customers * GRID).round().long(), generator)
+
+
 def _refuse_unknown(field: str, name: str | None, accepted: Sequence[str]) -> None:
     if name is not None and name not in accepted:
         raise InputError(f"{field} is {name!r}; accepted: {', '.join(accepted)}")

@@ -96,10 +96,11 @@ def solver_by_name(
                     f"{option} is {value}, but {text} is no model; accepted: no {option}"
                 )
         return solver_from_name(text)
-    from nco.neural_solver import load, shipped_models
+    from nco.model_files import shipped_folders
+    from nco.neural_solver import load
     from nco.search_config import search_config
 
-    shipped = [card.name for card in shipped_models()]
+    shipped = list(shipped_folders())
     if text not in shipped and not Path(text).is_dir():
         raise InputError(
             f"solver {text!r} is unknown; accepted: {', '.join(SOLVER_NAMES)}, a shipped model "

@@ -10,10 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.progress import TimeRemainingColumn as RemainingColumn
 
 from nco import provenance
-from nco.benchmark_config import BenchmarkConfig
-from nco.benchmark_suites import new_instances
+from nco.baselines.solver import MissingExtraError
+from nco.benchmark_config import BenchmarkConfig, ModelConfig
+from nco.benchmark_suites import missing_variable, new_instances, suite_traits
 from nco.benchmark_tasks import DIED, Outcome, built, run_task
 from nco.data.errors import InputError
+from nco.model_files import ModelCard, load_card, model_folder
 from nco.parallel import run_all
 from nco.store import HEADER, Record, Store, Task, create_store, open_store, refuse_other_config
 from nco.verify import judged
@@ -51,13 +53,34 @@ def _open_or_create(config: BenchmarkConfig) -> Store:
         store = open_store(config.store_folder)
         refuse_other_config(store, config)
         return store
+    left_out = _left_out_suites(config)
     instances = new_instances(config)
+    cards: dict[str, ModelCard] = {}
     for index, entry in enumerate(config.solvers):
         try:
             built(entry.solver.model_dump_json())
+        except MissingExtraError as error:
+            if not entry.where_installed:
+                raise InputError(f"solvers.{index} ({entry.name}): {error}") from error
+            left_out[entry.name] = str(error)
         except InputError as error:
             raise InputError(f"solvers.{index} ({entry.name}): {error}") from error
-    return create_store(config, provenance.collect(), instances)
+        if isinstance(entry.solver, ModelConfig):
+            cards[entry.name] = load_card(model_folder(entry.solver.path))
+    traits = {
+        suite.name: suite_traits(suite, [new.instance for new in instances
+                                         if new.suite == suite.name])
+        for suite in config.single_suites()
+        if any(new.suite == suite.name for new in instances)
+    }  # fmt: skip
+    return create_store(
+        config, provenance.collect(), instances, left_out=left_out, traits=traits, models=cards
+    )
+
+
+def _left_out_suites(config: BenchmarkConfig) -> dict[str, str]:
+    missing = {suite.name: missing_variable(suite) for suite in config.single_suites()}
+    return {name: f"the variable {v} is not set" for name, v in missing.items() if v is not None}
 
 
 def _runs(tasks: Iterable[Task]) -> int:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -17,135 +15,22 @@ from pydantic import (
 )
 
 from nco.baselines.solver import Budget
-from nco.data.fleet_generators import FleetLaw
-from nco.data.multi_task import variants_of
-from nco.envs.variants import scenario_costs
 from nco.kernels import Kernel
-from nco.problem_names import GeneratedProblem
 from nco.scenario_config import ScenarioSolverConfig
-from nco.scenario_results import ScenarioTestConfig
 from nco.search_config import SearchConfig
 from nco.solver_config import Seed, SolverConfig
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
-"""Names a file or folder as well."""
-DisplayName = Annotated[str, Field(pattern=r"^[^\s|/][^\n|/]*$", max_length=40)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class BestKnownReference(_Strict):
-    """The ``.sol`` file beside each instance file, costed anew by our checker."""
-
-    type: Literal["best-known"]
+from nco.strict import Strict
+from nco.suite_config import (
+    DisplayName,
+    Name,
+    SingleSuite,
+    SolverReference,
+    SuiteConfig,
+    VariantsSuite,
+)
 
 
-class OptimalReference(_Strict):
-    """A JSON file from instance name to cost."""
-
-    type: Literal["optimal"]
-    file: Path
-
-
-class SolverReference(_Strict):
-    """The best feasible cost that one solver of this benchmark found over its seeds."""
-
-    type: Literal["solver"]
-    solver: DisplayName
-
-
-FileReference = Annotated[
-    BestKnownReference | OptimalReference | SolverReference, Field(discriminator="type")
-]
-
-
-class _Drawn(_Strict):
-    """Instances that are drawn from a seed."""
-
-    num_customers: PositiveInt
-    num_instances: PositiveInt
-    distribution: str = "uniform"
-    capacity: PositiveInt | None = None
-    """Of a vehicle; by default the published one of the number of customers."""
-    cities: Path | None = None
-    """A collection of city maps, whose test cities instances are in, or one map; for acvrp, acvrptw
-    and so on. Relative to the working folder."""
-    fleet: FleetLaw | None = None
-    """Of pvrp and pvrp-zones: what vehicles are drawn from."""
-    protocol: Literal["default", "kool", "routefinder"] = "default"
-    """The first instances of published sets: ``kool``, those of Kool et al. 2019 (seed 1234);
-    ``routefinder``, those of Berto et al. 2024 (seed 1234 for test, 4321 for validation)."""
-    seed: Seed = 1234
-    reference: SolverReference | None = None
-
-
-class GeneratedSuite(_Drawn):
-    """Fresh instances of one problem."""
-
-    type: Literal["generated"]
-    name: Name
-    problem: GeneratedProblem
-    scenarios: ScenarioTestConfig | None = None
-    """For problems of which part is not known beforehand: plans are judged by test scenarios too.
-    """
-
-    @model_validator(mode="after")
-    def _simulated(self) -> GeneratedSuite:
-        if self.scenarios is not None and self.problem not in scenario_costs:
-            raise ValueError(
-                f"scenarios are given for {self.problem}; accepted for: {', '.join(scenario_costs)}"
-            )
-        return self
-
-
-class VariantsSuite(_Drawn):
-    """A suite for each variant of a mixed set, called after this one and the variant."""
-
-    type: Literal["variants"]
-    name: Annotated[Name, Field(max_length=45)]
-    problem: GeneratedProblem
-    variants: tuple[str, ...] | None = None
-    """Only these of the set; by default all of it."""
-
-    @model_validator(mode="after")
-    def _in_the_set(self) -> VariantsSuite:
-        variants_of(self.problem, self.variants)
-        return self
-
-    def suites(self) -> list[GeneratedSuite]:
-        """One for each variant."""
-        shared = {name: getattr(self, name) for name in _Drawn.model_fields}
-        return [
-            GeneratedSuite(
-                type="generated", name=f"{self.name}-{one.name}", problem=one.name, **shared
-            )
-            for one in variants_of(self.problem, self.variants)
-        ]
-
-
-class FileSuite(_Strict):
-    """Instances from files."""
-
-    type: Literal["files"]
-    name: Name
-    paths: tuple[str, ...]
-    """Files and glob patterns, relative to the working folder. Empty: the suite is left out."""
-    rounding: Literal["none", "nearest", "ceil", "trunc", "dimacs", "exact"] | None = None
-    """Of Euclidean lengths, where the file does not state it."""
-    reference: FileReference | None = None
-
-    @property
-    def scenarios(self) -> None:
-        """Files do not tell the problem that would say what is uncertain in them."""
-
-
-SingleSuite = GeneratedSuite | FileSuite
-SuiteConfig = Annotated[GeneratedSuite | VariantsSuite | FileSuite, Field(discriminator="type")]
-
-
-class BudgetConfig(_Strict):
+class BudgetConfig(Strict):
     """What a solver may spend on one instance; see `nco.baselines.solver.Budget`."""
 
     time_limit: PositiveFloat | None = None
@@ -163,12 +48,13 @@ class BudgetConfig(_Strict):
         return ", ".join(parts) or "no limit"
 
 
-class ModelConfig(_Strict):
+class ModelConfig(Strict):
     """A trained model; see `nco.neural_solver.load` for the options."""
 
     solver: Literal["model"]
-    path: str
-    """A model folder, the folder of a training run, or the name of a shipped model."""
+    path: str = ""
+    """A model folder, the folder of a training run, or the name of a shipped model; by default the
+    benchmark's ``model``."""
     samples: PositiveInt | None = None
     augment: Literal[1, 8] = 8
     multi_start: bool = True
@@ -179,7 +65,10 @@ class ModelConfig(_Strict):
 
     @model_validator(mode="after")
     def _search_has_its_own(self) -> ModelConfig:
-        given = sorted({"samples", "augment", "multi_start", "kernel"} & self.model_fields_set)
+        # by value: what was stored and is read back has every field given
+        fields = type(self).model_fields
+        names = ("augment", "kernel", "multi_start", "samples")
+        given = [name for name in names if getattr(self, name) != fields[name].default]
         if self.search is not None and given:
             raise ValueError(
                 f"{', '.join(given)} given with a search; accepted: options of the search"
@@ -193,7 +82,7 @@ BenchmarkSolver = Annotated[
 """Whatever can be compared."""
 
 
-class SolverEntry(_Strict):
+class SolverEntry(Strict):
     """One row of the tables."""
 
     name: DisplayName
@@ -207,6 +96,8 @@ class SolverEntry(_Strict):
     timeout: PositiveFloat | None = None
     """Wall seconds of one call after which the run counts as failed by timeout; for a batch, times
     its size."""
+    where_installed: bool = False
+    """Leave the solver out where its package is not installed."""
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> SolverEntry:
@@ -215,7 +106,7 @@ class SolverEntry(_Strict):
         return self
 
 
-class BenchmarkConfig(_Strict):
+class BenchmarkConfig(Strict):
     """A benchmark: every solver on every instance with each of its seeds."""
 
     name: Name
@@ -223,10 +114,30 @@ class BenchmarkConfig(_Strict):
     """The result store; None is ``results/<name>``."""
     suites: tuple[SuiteConfig, ...] = Field(min_length=1)
     solvers: tuple[SolverEntry, ...] = Field(min_length=1)
+    model: str | None = None
+    """The model of the solvers that name none: its folder, its run's, or a shipped one's name."""
+    num_customers: PositiveInt | None = None
+    """Of the suites that are drawn and name none."""
+    num_instances: PositiveInt | None = None
+    """Likewise."""
+    times: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.1, 1.0, 10.0)
+    """Wall seconds at which gaps are told, rising. The primal integral goes up to the last one."""
     num_workers: PositiveInt = 1
     """Processes, each with one thread. 1 runs everything in this process."""
     seed: Seed = 0
     """Of the bootstrap."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shared(cls, values: Any) -> Any:
+        """What the benchmark has for all of its suites and models is written into them."""
+        if not isinstance(values, dict):
+            return values
+        drawn = {k: values[k] for k in ("num_customers", "num_instances") if values.get(k)}
+        model = {"path": values["model"]} if values.get("model") else {}
+        suites = _with_defaults(values.get("suites"), drawn, ("generated", "variants"))
+        solvers = _with_defaults(values.get("solvers"), model, ("model",), "solver")
+        return values | {"suites": suites, "solvers": solvers}
 
     @property
     def store_folder(self) -> Path:
@@ -274,6 +185,14 @@ class BenchmarkConfig(_Strict):
                     )
         for suite in self.single_suites():
             self._check_reference(suite)
+        for entry in self.solvers:
+            if isinstance(entry.solver, ModelConfig) and not entry.solver.path:
+                raise ValueError(
+                    f"solver {entry.name!r} names no model, and there is no model of the "
+                    "benchmark; accepted: a path, or model=FOLDER"
+                )
+        if list(self.times) != sorted(set(self.times)):
+            raise ValueError(f"times are {list(self.times)}; accepted: rising, each once")
         return self
 
     def _check_reference(self, suite: SingleSuite) -> None:
@@ -285,6 +204,33 @@ class BenchmarkConfig(_Strict):
                 f"reference of suite {suite.name!r} is solver {suite.reference.solver!r}; "
                 f"accepted: a solver that runs on it, {', '.join(accepted)}"
             )
+        if self.entry(suite.reference.solver).where_installed:
+            raise ValueError(
+                f"reference of suite {suite.name!r} is {suite.reference.solver!r}, which may be "
+                "left out (where_installed); accepted: a solver that always runs"
+            )
+
+
+def _with_defaults(
+    entries: Any, defaults: dict[str, Any], kinds: tuple[str, ...], section: str | None = None
+) -> Any:
+    """Entries of the file of these kinds, with what they do not have themselves.
+
+    Args:
+        section: where an entry has its kind and takes the defaults; None is the entry itself.
+    """
+    if not isinstance(entries, list | tuple):
+        return entries
+    found = []
+    for entry in entries:
+        inner = entry if section is None or not isinstance(entry, dict) else entry.get(section)
+        kind = inner.get("type", inner.get("solver")) if isinstance(inner, dict) else None
+        if isinstance(inner, dict) and kind in kinds:
+            inner = defaults | inner
+            found.append(inner if section is None else {**entry, section: inner})
+        else:
+            found.append(entry)
+    return found
 
 
 def _singles(suite: SingleSuite | VariantsSuite) -> Sequence[SingleSuite]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import glob
 import json
 import math
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
+import torch
+
 from nco.api import generate
-from nco.benchmark_config import (
-    BenchmarkConfig,
-    BestKnownReference,
-    FileSuite,
-    GeneratedSuite,
-    OptimalReference,
-)
+from nco.benchmark_config import BenchmarkConfig
 from nco.data.batching import unbatch
 from nco.data.errors import InputError, shortened
 from nco.data.files import read
@@ -25,8 +23,16 @@ from nco.data.multi_task import VARIANTS, accepted_names, variant_by_name
 from nco.data.routefinder import SETS, routefinder_set
 from nco.data.solution_files import read_sol
 from nco.data.text_file import read_text
+from nco.declared import Traits, joined, problems_of, traits_of, ways_of
 from nco.envs.checker import check_routes
 from nco.store import NewInstance, Reference
+from nco.suite_config import (
+    BestKnownReference,
+    FileSuite,
+    GeneratedSuite,
+    OptimalReference,
+    SingleSuite,
+)
 
 
 def new_instances(config: BenchmarkConfig) -> list[NewInstance]:
@@ -38,10 +44,49 @@ def new_instances(config: BenchmarkConfig) -> list[NewInstance]:
     """
     found = []
     for suite in config.single_suites():
+        if missing_variable(suite) is not None:
+            continue
         found += _generated(suite) if isinstance(suite, GeneratedSuite) else _from_files(suite)
     if not found:
         raise InputError(f"benchmark {config.name!r} has no instance; accepted: at least one")
     return found
+
+
+def missing_variable(suite: SingleSuite) -> str | None:
+    """The variable of the environment that a suite's places begin with and that is not set; it is
+    left out then. None where nothing is missing."""
+    places = suite.paths if isinstance(suite, FileSuite) else [str(suite.cities or "")]
+    return next((n for n in map(_variable, places) if n and not os.environ.get(n)), None)
+
+
+def _variable(place: str) -> str | None:
+    head = place.partition("/")[0]
+    return head.removeprefix("$") if head.startswith("$") else None
+
+
+def _placed(place: str) -> str:
+    """With the variable that it begins with replaced by its value."""
+    name = _variable(place)
+    return place if name is None else os.environ[name] + place.removeprefix(f"${name}")
+
+
+def suite_traits(suite: SingleSuite, instances: Iterable[Instance]) -> Traits:
+    """What is known of a suite's instances."""
+    if isinstance(suite, FileSuite):
+        return joined([traits_of(one) for one in instances])
+    shift = suite.shift
+    asymmetric = shift is not None and bool(shift.asymmetry)
+    ways = ways_of(suite.problem, suite.cities is not None)
+    tight = shift is not None and (shift.windows is not None or shift.capacity is not None)
+    return Traits(
+        problems_of(suite.problem),
+        "matrix" if asymmetric else ways,
+        (suite.num_customers, suite.num_customers),
+        suite.distribution,
+        capacity=suite.capacity,
+        demands=str(shift) if shift is not None and shift.demands is not None else None,
+        tightness=str(shift) if tight else None,
+    )
 
 
 def _generated(suite: GeneratedSuite) -> list[NewInstance]:
@@ -56,8 +101,14 @@ def _generated(suite: GeneratedSuite) -> list[NewInstance]:
             f"suite {suite.name!r} asks for capacity {capacity} by the protocol {suite.protocol}; "
             "accepted: none, published instances have theirs"
         )
+    if suite.protocol != "default" and suite.shift is not None:
+        raise InputError(
+            f"suite {suite.name!r} asks for a shift by the protocol {suite.protocol}; accepted: "
+            "none, published instances are as they are"
+        )
     match suite.protocol:
         case "default":
+            cities = None if suite.cities is None else Path(_placed(str(suite.cities)))
             batch = generate(
                 suite.problem,
                 size,
@@ -65,12 +116,18 @@ def _generated(suite: GeneratedSuite) -> list[NewInstance]:
                 suite.seed,
                 suite.distribution,
                 capacity,
-                cities=suite.cities,
+                cities=cities,
                 fleet=suite.fleet,
             )
             given = "" if capacity is None else f", capacity {capacity}"
-            given += "" if suite.cities is None else f", test cities of {suite.cities.name}"
+            given += "" if cities is None else f", test cities of {cities.name}"
             given += "" if suite.fleet is None else f", {suite.fleet}"
+            if suite.shift is not None:
+                try:
+                    batch = suite.shift.apply(batch, torch.Generator().manual_seed(suite.seed))
+                except InputError as error:
+                    raise InputError(f"suite {suite.name!r}: {error}") from error
+                given += f", {suite.shift}"
             source = (
                 f"generated, {suite.problem}{size} {suite.distribution}{given}, seed {suite.seed}"
             )
@@ -131,7 +188,7 @@ def _from_files(suite: FileSuite) -> list[NewInstance]:
 
 def _files(suite: FileSuite) -> list[Path]:
     paths: list[Path] = []
-    for pattern in suite.paths:
+    for pattern in map(_placed, suite.paths):
         # a name with brackets in it is a name where there is such a file
         matches = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern))
         if not matches:
@@ -146,7 +203,7 @@ def _files(suite: FileSuite) -> list[Path]:
 def _optima(suite: FileSuite) -> dict[str, float]:
     if not isinstance(suite.reference, OptimalReference) or not suite.paths:
         return {}
-    path = suite.reference.file
+    path = Path(_placed(str(suite.reference.file)))
     accepted = 'accepted: {"instance name": cost, ...}'
     try:
         data = json.loads(read_text(path))

@@ -136,8 +136,16 @@ def run_task(task: Task) -> Outcome:
     except UnsupportedError as problem:
         status, error = "unsupported", str(problem)
     except Exception as problem:
-        status, error = "failed", f"{type(problem).__name__}: {problem}"
+        status = "out-of-memory" if _no_memory(problem) else "failed"
+        error = f"{type(problem).__name__}: {problem}"
     return Outcome(status, error, (), time.perf_counter() - started, 0.0, None, version)
+
+
+def _no_memory(problem: Exception) -> bool:
+    """Whether memory was what was missing; on the CPU torch tells so in words only."""
+    return isinstance(problem, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(problem, RuntimeError) and "can't allocate memory" in str(problem)
+    )
 
 
 def _solve(

@@ -203,7 +203,7 @@ def models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from nco.neural_solver import shipped_models
+    from nco.model_files import shipped_models
 
     cards = shipped_models()
     if not cards:

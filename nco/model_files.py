@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ from nco.strict import Strict
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
+SHIPPED = Path(str(resources.files("nco.models")))
+"""Where the models are that come with the package, a folder each."""
 
 
 class TrainedOn(Strict):
@@ -34,6 +37,8 @@ class TrainedOn(Strict):
     """Of a mixed problem; None is all of it."""
     cities: tuple[str, ...] | None = None
     """The names of the cities whose maps instances came from, if any."""
+    capacity: PositiveInt | None = None
+    """Of a vehicle; None is the published one of the number of customers."""
     instances: int
     """How many instances the weights have seen, since the model that they started from if any."""
     hardware: str
@@ -79,6 +84,39 @@ def save_model(folder: Path, policy: Policy, card: ModelCard) -> None:
     partial = folder / f"{CARD}.partial"
     partial.write_text(json.dumps(card.model_dump(mode="json"), indent=2) + "\n")
     os.replace(partial, folder / CARD)
+
+
+def shipped_folders() -> dict[str, Path]:
+    """The models that come with the package, by name."""
+    return {path.parent.name: path.parent for path in sorted(SHIPPED.glob(f"*/{CARD}"))}
+
+
+def shipped_models() -> list[ModelCard]:
+    """The cards of the models that come with the package."""
+    return [load_card(folder) for folder in shipped_folders().values()]
+
+
+def model_folder(path: str | Path) -> Path:
+    """The folder that a model's weights are in.
+
+    Args:
+        path: a model folder, a run's folder (its ``model/`` is taken), or a shipped model's name.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        shipped = shipped_folders()
+        if str(path) not in shipped:
+            raise InputError(
+                f"{path}: no such model; accepted: a model folder, or a shipped model "
+                f"({', '.join(shipped) or 'none'})"
+            )
+        return shipped[str(path)]
+    if not (folder / CARD).is_file() and (folder / "model" / CARD).is_file():
+        return folder / "model"
+    return folder
 
 
 def load_card(folder: Path) -> ModelCard:

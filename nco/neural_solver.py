@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, final
 
@@ -21,7 +20,7 @@ from nco.decode import decode
 from nco.envs.checker import evaluate, routes_from_actions
 from nco.envs.fleet_checker import routes_of_vehicles
 from nco.kernels import Kernel, load_kernel
-from nco.model_files import CARD, ModelCard, load_card, load_model
+from nco.model_files import ModelCard, load_model, model_folder
 from nco.models.policy import Policy
 from nco.search_config import SearchConfig, WarmPyVRPConfig, build_search, search_config
 from nco.search_solver import require_fit
@@ -183,16 +182,6 @@ def _solved(
     return solutions
 
 
-def shipped_models() -> list[ModelCard]:
-    """The cards of the models that come with the package."""
-    return [load_card(folder) for folder in _shipped_folders()]
-
-
-def _shipped_folders() -> list[Path]:
-    root = Path(str(resources.files("nco.models")))
-    return sorted(path.parent for path in root.glob(f"*/{CARD}"))
-
-
 def load(
     path: str | Path,
     *,
@@ -218,18 +207,7 @@ def load(
             of range.
     """
     place = _device(device)
-    folder = Path(path)
-    if not folder.exists():
-        by_name = {f.name: f for f in _shipped_folders()}
-        if str(path) not in by_name:
-            known = ", ".join(by_name) or "none"
-            raise InputError(
-                f"{path}: no such model; accepted: a model folder, or a shipped model ({known})"
-            )
-        folder = by_name[str(path)]
-    if not (folder / CARD).is_file() and (folder / "model" / CARD).is_file():
-        folder = folder / "model"
-    policy, card = load_model(folder)
+    policy, card = load_model(model_folder(path))
     load_kernel(policy, place, kernel)
     return NeuralSolver(
         policy.to(place),

@@ -11,6 +11,7 @@ import yaml
 from nco.data.errors import InputError
 from nco.data.text_file import write_text
 from nco.provenance import utc_now
+from nco.report_axes import axes_blocks
 from nco.report_overview import overview_blocks
 from nco.report_page import (
     Block,
@@ -26,14 +27,16 @@ from nco.report_page import (
 from nco.report_plots import gap_strips, over_time, route_panels
 from nco.report_scenarios import scenario_blocks
 from nco.report_tables import (
+    anytime_table,
     comparison_table,
     failure_table,
     instance_table,
+    pair_table,
     provenance_table,
     summary_table,
 )
 from nco.store import Record, Store, open_store
-from nco.summary import SuiteSummary, summarise
+from nco.summary import Row, SuiteSummary, summarise
 
 MARKDOWN, HTML, PICTURES = "report.md", "report.html", "report-plots"
 MAX_INSTANCE_ROWS = 25
@@ -51,7 +54,14 @@ READING = (
     "a dash.",
     "Means are over the instances with at least one feasible solution in time. Where these are not "
     "all, their number stands below; such a row is not comparable with a row over more instances.",
-    "Infeasible, failed, timed-out and unsupported runs count as failures and enter no mean.",
+    "Infeasible, failed, timed-out, out-of-memory and unsupported runs count as failures and enter "
+    "no mean.",
+    "Gap at a time: of the best solution by then, over the instances that have one. A solver that "
+    "ends by itself keeps what it has; one that was made to stop before has a dash. Primal "
+    "integral: the mean over the time of 1 − reference / cost, 100 % before the first solution.",
+    "In and out: whether a cell lies inside of the training distribution that a model's card "
+    "declares, by one rule for problem, ways, size, distribution, demands and tightness; what is "
+    "not known counts as out.",
     "Seconds per instance: wall time of one instance alone on one thread, the solver's set-up for "
     "it included, starting processes and loading weights not. Batch throughput is a measurement of "
     "its own, of whole batches, and not comparable with it.",
@@ -91,6 +101,7 @@ def _blocks(store: Store) -> list[Block]:
         Heading(1, f"Benchmark {store.header.config.name}"),
         Text(_headline(store, summaries, records), soft=True),
         *_warnings(store, records),
+        *axes_blocks(store, summaries),
         *overview_blocks(summaries),
     ]
     for summary in summaries:
@@ -123,6 +134,9 @@ def _day(time: str) -> str:
 def _warnings(store: Store, records: list[Record]) -> list[Block]:
     warnings: list[Block] = []
     expected = {key for task in store.tasks() for key in task.keys}
+    if store.header.left_out:
+        told = "; ".join(f"{name} ({why})" for name, why in store.header.left_out.items())
+        warnings.append(Notice(f"Left out: {told}."))
     missing = len(expected - {r.key for r in records})
     if missing:
         warnings.append(
@@ -172,6 +186,13 @@ def _suite_blocks(summary: SuiteSummary, records: list[Record]) -> list[Block]:
     test = summary.store.header.config.suite(name).scenarios
     if test is not None:
         blocks += scenario_blocks(summary, records, test)
+    marks = [f"{row.entry.name}: {told}" for row in summary.rows for told in _reasons(row)]
+    if marks:
+        told = "Outside of what the models declare to be trained on:"
+        blocks += [Text(told, soft=True), Items(marks)]
+    by_time = anytime_table(summary)
+    if by_time is not None:
+        blocks += [Heading(3, "By time"), by_time]
     strips = gap_strips(summary)
     if strips is not None:
         caption = "Gap of every instance (dots), mean (tick) and its 95 % interval (bar)."
@@ -202,12 +223,20 @@ def _suite_blocks(summary: SuiteSummary, records: list[Record]) -> list[Block]:
             ),
             comparison,
         ]
+    pairs = pair_table(summary)
+    if pairs is not None:
+        blocks.append(pairs)
     if 1 < len(summary.instances) <= MAX_INSTANCE_ROWS:
         blocks.append(instance_table(summary))
     failures = failure_table(summary, records)
     if failures is not None:
         blocks += [Heading(3, "Failures"), failures]
     return blocks
+
+
+def _reasons(row: Row) -> list[str]:
+    """In what a suite is outside of a model's training distribution."""
+    return [f"{part}: {why}" for part, why in (row.outside or {}).items()]
 
 
 def _provenance_blocks(store: Store, records: list[Record]) -> list[Block]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nco.report_axes import mark
 from nco.report_page import Block, Cell, Column, Heading, Picture, Table, Text
 from nco.report_plots import suite_dots
-from nco.report_tables import DASH, FAILURES, failures, gap_cell, over, percent
+from nco.report_tables import DASH, FAILURES, failures, gap_cell, integral_cell, over, percent
 from nco.summary import Row, SuiteSummary
 
 FEW_SUITES = 3
@@ -33,6 +34,18 @@ def overview_blocks(summaries: Sequence[SuiteSummary]) -> list[Block]:
         )
     )
     dots = suite_dots(shown, _solvers(shown))
+    integrals = integral_table(shown)
+    if integrals is not None:
+        until = shown[0].store.header.config.times[-1]
+        blocks += [
+            Heading(3, f"Primal integral to {until:g} s"),
+            Text(
+                "The mean over that time of 1 - reference / cost, in per cent: 100 % before the "
+                "first solution, and for an instance that is never solved. A dash: the solver had "
+                "to stop before."
+            ),
+            integrals,
+        ]
     if dots is not None:
         caption = "Mean gap (marker) and its 95 % interval (line) of each solver on each suite."
         blocks.append(Picture("overview.svg", dots, caption))
@@ -57,13 +70,42 @@ def overview_table(summaries: Sequence[SuiteSummary]) -> Table:
         found = [_row(summary, name) for name in solvers]
         best = min((r.gap.mean for r in found if r and r.gap and _complete(summary, r)),
                    default=None)  # fmt: skip
-        cells = [Cell(summary.name, heading=summary.name)]
+        axis = _axis(summary)
+        cells = [Cell(summary.name, axis or "", heading=summary.name)]
         cells += [_cell(summary, row, best) for row in found]
         rows.append([*cells, Cell(summary.reference or DASH)] if several else cells)
+    if any(map(_axis, summaries)):
+        # a mean over what is inside of a training distribution and what is not says nothing
+        return Table(columns, rows)
     rows.append([Cell(f"mean of {len(summaries)} suites"), *_means(summaries, solvers)])
     if several:
         rows[-1].append(Cell(""))
     return Table(columns, rows, total=True)
+
+
+def integral_table(summaries: Sequence[SuiteSummary]) -> Table | None:
+    """The primal integrals of the same, for suites with axes; None where nothing has one."""
+    if not any(map(_axis, summaries)):
+        return None
+    entries = summaries[0].store.header.config.solvers
+    found = {entry.name: [_row(summary, entry.name) for summary in summaries] for entry in entries}
+    names = [
+        name
+        for name, rows in found.items()
+        if any(row and row.anytime and row.anytime.integral for row in rows)
+    ]
+    if not names:
+        return None
+    rows = []
+    for place, summary in enumerate(summaries):
+        shown = [found[name][place] for name in names]
+        cells = [Cell(DASH) if row is None else integral_cell(row) for row in shown]
+        rows.append([Cell(summary.name, _axis(summary) or "", heading=summary.name), *cells])
+    return Table([Column("Suite", "left"), *(Column(name) for name in names)], rows)
+
+
+def _axis(summary: SuiteSummary) -> str | None:
+    return summary.store.header.config.suite(summary.name).axis
 
 
 def _solvers(summaries: Sequence[SuiteSummary]) -> list[str]:
@@ -95,7 +137,8 @@ def _cell(summary: SuiteSummary, row: Row | None, best: float | None) -> Cell:
     if row.gap is not None:
         cell = gap_cell(summary, row, interval=False)
         is_best = _complete(summary, row) and row.gap.mean == best
-        return Cell(cell.text, cell.note, is_best)
+        note = "; ".join(filter(None, (cell.note, mark(row.outside))))
+        return Cell(cell.text, note if _axis(summary) else cell.note, is_best)
     kinds = [told for status, told in FAILURES.items() if row.statuses[status]]
     if row.statuses["ok"] or not kinds:
         return Cell(DASH)

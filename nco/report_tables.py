@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from nco.report_page import Cell, Column, Table
-from nco.statistics import Estimate
+from nco.statistics import Estimate, holm, paired, signed_rank
 from nco.store import Record, Store
 from nco.summary import Row, SuiteSummary
 
@@ -16,6 +16,7 @@ FAILURES = {
     "infeasible": "infeasible",
     "failed": "failed",
     "timeout": "timed out",
+    "out-of-memory": "out of memory",
     "unsupported": "unsupported",
 }
 """How a run can end without a solution, in words."""
@@ -126,20 +127,70 @@ def comparison_table(summary: SuiteSummary) -> Table | None:
         c = row.comparison
         if c is None or c.difference.count < 2:
             continue
-        p = (
-            DASH
-            if row.p_value is None
-            else "< 0.001"
-            if row.p_value < 1e-3
-            else f"{row.p_value:.3f}"
-        )
         rows.append([
             Cell(row.entry.name), Cell(f"{c.wins} / {c.ties} / {c.losses}"),
-            Cell(percent(c.difference.mean), interval_text(c.difference)), Cell(p),
+            Cell(percent(c.difference.mean), interval_text(c.difference)),
+            Cell(p_text(row.p_value)),
         ])  # fmt: skip
     columns = [Column("Solver", "left"), Column("Wins / ties / losses"),
                Column("Mean cost difference [95 % CI]"), Column("p")]  # fmt: skip
     return Table(columns, rows) if rows else None
+
+
+def anytime_table(summary: SuiteSummary) -> Table | None:
+    """What each solver had found by when; None without references."""
+    times = summary.store.header.config.times
+    columns = [Column("Solver", "left"), *(Column(f"Gap at {t:g} s") for t in times)]
+    columns.append(Column(f"Primal integral to {times[-1]:g} s"))
+    total = len(summary.instances)
+    rows = []
+    for row in summary.rows:
+        if row.anytime is None or not row.costs:
+            continue
+        cells = [Cell(row.entry.name)]
+        for found in row.anytime.gaps:
+            note = "" if found is None else over(found.count, total)
+            cells.append(Cell(DASH if found is None else percent(found.mean), note))
+        cells.append(integral_cell(row))
+        rows.append(cells)
+    return Table(columns, rows) if rows else None
+
+
+def integral_cell(row: Row) -> Cell:
+    """The primal integral of a solver on a suite."""
+    found = None if row.anytime is None else row.anytime.integral
+    return Cell(DASH if found is None else f"{found.mean:.2f} %")
+
+
+def pair_table(summary: SuiteSummary) -> Table | None:
+    """Every solver against every other; None where fewer than three have results."""
+    ran = [row for row in summary.rows if len(row.costs) > 1]
+    if len(ran) < 3:
+        return None
+    tested = {(a, b): signed_rank(*paired(ran[a].costs, ran[b].costs))
+              for a in range(len(ran)) for b in range(a + 1, len(ran))}  # fmt: skip
+    corrected = dict(zip(tested, holm([t.p_value for t in tested.values()]), strict=True))
+    rows = []
+    for a, row in enumerate(ran[:-1]):
+        cells = [Cell(row.entry.name)]
+        for b in range(1, len(ran)):
+            found = tested.get((a, b))
+            if found is None:
+                cells.append(Cell(""))
+                continue
+            told = f"{found.wins} / {found.ties} / {found.losses}"
+            cells.append(Cell(told, f"p {p_text(corrected[a, b])}"))
+        rows.append(cells)
+    columns = [Column("Wins / ties / losses of", "left")]
+    columns += [Column(f"against {row.entry.name}") for row in ran[1:]]
+    return Table(columns, rows, fold="Every pair of solvers")
+
+
+def p_text(p_value: float | None) -> str:
+    """As it stands in tables."""
+    if p_value is None:
+        return DASH
+    return "< 0.001" if p_value < 1e-3 else f"{p_value:.3f}"
 
 
 def instance_table(summary: SuiteSummary) -> Table:

@@ -42,6 +42,17 @@ class Frequency:
 
 
 @dataclass(frozen=True)
+class SignedRank:
+    """Wins, and how surely they are no chance."""
+
+    wins: int
+    ties: int
+    losses: int
+    p_value: float | None
+    """Wilcoxon signed-rank test, two-sided; None where every pair is a tie."""
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two solvers on the instances that both solved; a win is a lower cost."""
 
@@ -130,20 +141,39 @@ def compare(
         raise ValueError(f"{len(costs)} costs and {len(others)} others; accepted: equally many")
     if not costs:
         return None
-    relative = np.asarray([gap(a, b) for a, b in zip(costs, others, strict=True)])
-    relative[np.abs(relative) <= tolerance] = 0.0
+    relative = _relative(costs, others, tolerance)
     difference = estimate(relative.tolist(), seed)
     assert difference is not None
+    test = signed_rank(costs, others, tolerance)
+    return Comparison(test.wins, test.ties, test.losses, difference, test.p_value)
+
+
+def _relative(costs: Sequence[float], others: Sequence[float], tolerance: float) -> np.ndarray:
+    relative = np.asarray([gap(a, b) for a, b in zip(costs, others, strict=True)])
+    relative[np.abs(relative) <= tolerance] = 0.0
+    return relative
+
+
+def signed_rank(
+    costs: Sequence[float], others: Sequence[float], tolerance: float = 1e-6
+) -> SignedRank:
+    """As `compare`, without the difference and its interval."""
+    relative = _relative(costs, others, tolerance)
     p_value = None
     if np.any(relative != 0):
         p_value = float(np.asarray(stats.wilcoxon(relative, zero_method="pratt"))[1])
-    return Comparison(
+    return SignedRank(
         wins=int((relative < 0).sum()),
         ties=int((relative == 0).sum()),
         losses=int((relative > 0).sum()),
-        difference=difference,
         p_value=p_value,
     )
+
+
+def paired(costs: dict[str, float], others: dict[str, float]) -> tuple[list[float], list[float]]:
+    """The costs of two solvers on the instances that both solved."""
+    both = [i for i in costs if others.get(i, 0.0) > 0]
+    return [costs[i] for i in both], [others[i] for i in both]
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -25,13 +25,15 @@ from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.json_format import parse_json_instances, write_json_instances
 from nco.data.text_file import read_text
+from nco.declared import Part, Traits, outside
+from nco.model_files import ModelCard
 from nco.provenance import Provenance
 from nco.scenario_results import ScenarioResult
 
 SCHEMA_VERSION = 1
 HEADER, RESULTS, INSTANCES = "benchmark.json", "results.jsonl", "instances"
 
-Status = Literal["ok", "infeasible", "failed", "timeout", "unsupported"]
+Status = Literal["ok", "infeasible", "failed", "timeout", "out-of-memory", "unsupported"]
 Key = tuple[str, str, str, int, int]
 """(suite, instance, solver, seed, batch size)"""
 
@@ -113,13 +115,25 @@ class Header(BaseModel):
     config: BenchmarkConfig
     provenance: Provenance
     suites: dict[str, list[InstanceEntry]]
+    left_out: dict[str, str] = {}
+    """Suites and solvers that the configuration has and this machine had not, with the reason."""
+    traits: dict[str, Traits] = {}
+    """What is known of each suite's instances, for the marks of cells."""
+    models: dict[str, ModelCard] = {}
+    """The card of each solver that is a model, as it was when the benchmark began."""
     checksum: str
     """SHA-256 of all the rest."""
 
-    def computed_checksum(self) -> str:
-        """What ``checksum`` must be."""
-        content = self.model_dump(mode="json", exclude={"checksum"})
-        return sha256(json.dumps(content, sort_keys=True).encode())
+    def outside(self, solver: str, suite: str) -> dict[Part, str] | None:
+        """What of a suite is outside of what a model was trained on; None where no model solves."""
+        card = self.models.get(solver)
+        return None if card is None else outside(card, self.traits[suite])
+
+
+def checksum_of(content: dict[str, Any]) -> str:
+    """What the ``checksum`` of a header's contents must be."""
+    rest = {key: value for key, value in content.items() if key != "checksum"}
+    return sha256(json.dumps(rest, sort_keys=True).encode())
 
 
 def sha256(data: bytes) -> str:
@@ -150,10 +164,15 @@ class Store:
         """One record a line."""
         return self.folder / RESULTS
 
+    def entries(self, suite: str) -> list[SolverEntry]:
+        """The solvers that run on a suite, without those that are left out."""
+        asked = self.header.config.entries(suite)
+        return [entry for entry in asked if entry.name not in self.header.left_out]
+
     def tasks(self) -> Iterator[Task]:
         """Every call of a solver that the configuration asks for."""
         for suite, instances in self.header.suites.items():
-            for entry in self.header.config.entries(suite):
+            for entry in self.entries(suite):
                 sizes = [1]
                 if entry.batch_size is not None and len(instances) > 1:
                     sizes.append(entry.batch_size)
@@ -269,9 +288,18 @@ def open_store(folder: Path) -> Store:
 
 
 def create_store(
-    config: BenchmarkConfig, provenance: Provenance, instances: Iterable[NewInstance]
+    config: BenchmarkConfig,
+    provenance: Provenance,
+    instances: Iterable[NewInstance],
+    *,
+    left_out: dict[str, str] | None = None,
+    traits: dict[str, Traits] | None = None,
+    models: dict[str, ModelCard] | None = None,
 ) -> Store:
     """Write a new store; it appears under its name when it is complete.
+
+    Args:
+        left_out, traits, models: as `Header` has them.
 
     Raises:
         InputError: the folder cannot be written.
@@ -298,9 +326,13 @@ def create_store(
             config=config,
             provenance=provenance,
             suites=suites,
+            left_out=left_out or {},
+            traits=traits or {},
+            models=models or {},
             checksum="",
         )
-        header = header.model_copy(update={"checksum": header.computed_checksum()})
+        checksum = checksum_of(header.model_dump(mode="json"))
+        header = header.model_copy(update={"checksum": checksum})
         (draft / HEADER).write_text(header.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (draft / RESULTS).touch()
         os.replace(draft, folder)

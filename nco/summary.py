@@ -9,13 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
-from nco.benchmark_config import SolverEntry, SolverReference
+from nco.anytime import Anytime, Curve, anytime, improvements
+from nco.benchmark_config import SolverEntry
 from nco.data.instance import Instance, Rounding
-from nco.statistics import Comparison, Estimate, compare, estimate, gap, holm
+from nco.declared import Part
+from nco.statistics import Comparison, Estimate, compare, estimate, gap, holm, paired
 from nco.store import InstanceEntry, Key, Record, Store
-
-Curve = list[tuple[float, float]]
-"""(seconds, value), a step function."""
+from nco.suite_config import BestFoundReference, SolverReference
 
 ROUNDINGS = {
     Rounding.NONE: "not rounded",
@@ -64,6 +64,10 @@ class Row:
     curve: Curve
     """Mean gap over time (mean cost without references), over the instances of ``gap``, from when
     all of them have a solution; empty where the solver tells no trace."""
+    anytime: Anytime | None
+    """None without references."""
+    outside: dict[Part, str] | None
+    """Of a model, what of the suite is outside of its declared training distribution."""
     comparison: Comparison | None
     """With the solver that the suite compares to, on the instances that both solved."""
     p_value: float | None
@@ -131,7 +135,7 @@ def _suite(store: Store, suite: str, records: dict[Key, Record]) -> SuiteSummary
         if record.suite == suite:
             by_solver[record.solver].append(record)
     references, label = _references(store, suite, by_solver)
-    entries = store.header.config.entries(suite)
+    entries = store.entries(suite)
     costs = {e.name: _instance_costs(by_solver[e.name]) for e in entries}
     target = _compared_to(store, suite, costs)
     comparisons = [
@@ -161,7 +165,8 @@ def _row(
     returned = [r for r in alone if r.status in ("ok", "infeasible")]
     costs = _instance_costs(records)
     gaps = {i: gap(c, references[i]) for i, c in costs.items() if i in references}
-    seed = store.header.config.seed
+    config = store.header.config
+    seed = config.seed
     cpu = [r.cpu_seconds for r in returned if r.cpu_seconds is not None]
     return Row(
         entry=entry,
@@ -176,6 +181,8 @@ def _row(
         cpu_seconds=_mean(cpu),
         throughput=_throughput([r for r in records if r.batch_size > 1]),
         curve=_curve(alone, references, set(gaps) if references else set(costs)),
+        anytime=anytime(entry, alone, references, config.times, seed) if references else None,
+        outside=store.header.outside(entry.name, suite),
         comparison=comparison,
         p_value=p_value,
     )
@@ -213,6 +220,14 @@ def _references(
         version = records[-1].solver_version if records else "version unknown"
         seeds = "one seed" if len(entry.seeds) == 1 else f"best of {len(entry.seeds)} seeds"
         return costs, f"{entry.name} ({version}, budget {entry.budget}, {seeds}, costs {rounding})"
+    if isinstance(config.reference, BestFoundReference):
+        runs = [r for found in by_solver.values() for r in found if r.batch_size == 1]
+        best = {i.name: best_record([r for r in runs if r.instance == i.name])
+                for i in store.header.suites[suite]}  # fmt: skip
+        costs = {
+            name: r.cost for name, r in best.items() if r and r.cost is not None and r.cost > 0
+        }
+        return costs, f"the best that any solver here found (costs {rounding})"
     stored = {i.name: i.reference for i in store.header.suites[suite] if i.reference is not None}
     sources = sorted({r.source for r in stored.values()})
     if not sources:
@@ -238,8 +253,7 @@ def _compared_to(store: Store, suite: str, costs: dict[str, dict[str, float]]) -
 
 
 def _comparison(costs: dict[str, float], others: dict[str, float], seed: int) -> Comparison | None:
-    both = [i for i in costs if others.get(i, 0.0) > 0]
-    return compare([costs[i] for i in both], [others[i] for i in both], seed)
+    return compare(*paired(costs, others), seed)
 
 
 def _throughput(records: Sequence[Record]) -> Throughput | None:
@@ -263,18 +277,9 @@ def _curve(records: Sequence[Record], references: dict[str, float], over: set[st
             if not r.trace:
                 return []
             scale = references.get(r.instance)
-            # the costs on the way are the solver's word, the last one is the checker's
-            steps = [(t, c) for t, c in r.trace if c > r.cost] + [_arrival(r)]
+            steps = improvements(r)
             runs.append([(t, c if scale is None else gap(c, scale)) for t, c in steps])
     return mean_curve(runs)
-
-
-def _arrival(record: Record) -> tuple[float, float]:
-    """When a run had its final cost, by the trace, or at its end."""
-    assert record.cost is not None
-    slack = 1e-6 * abs(record.cost)
-    reached = [t for t, c in record.trace if c <= record.cost + slack]
-    return (min(reached, default=record.wall_seconds), record.cost)
 
 
 def mean_curve(runs: Sequence[Curve], points: int = 300) -> Curve:

@@ -97,6 +97,7 @@ class ModelSaver(Callback):
                 distribution=self.config.data.distribution,
                 variants=self.config.data.variants,
                 cities=None if pl_module.cities is None else pl_module.cities.names,
+                capacity=self.config.data.capacity,
                 instances=pl_module.instances_seen,
                 hardware=", ".join(f"{k} {v}" for k, v in hardware().items()),
                 seconds=round(self.metrics.total_seconds(), 1),

@@ -315,7 +315,7 @@ def test_solvers_are_listed(run: Run) -> None:
 
 def test_models_are_listed(run: Run) -> None:
     """Every shipped model has a row, or the list says that there is none."""
-    from nco.neural_solver import shipped_models
+    from nco.model_files import shipped_models
 
     done = run("models")
     assert done.code == 0

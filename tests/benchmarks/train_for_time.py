@@ -87,6 +87,7 @@ def card_of(config: TrainConfig, spent: Spent) -> ModelCard:
             distribution=data.distribution,
             variants=data.variants,
             cities=cities,
+            capacity=data.capacity,
             instances=spent.instances,
             hardware=f"{hardware()['processor']}, one thread, {spent.cpu_seconds:.0f} CPU seconds",
             seconds=spent.wall_seconds,

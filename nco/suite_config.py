@@ -1,0 +1,160 @@
+"""What suites of instances a benchmark can have, and what their gaps are relative to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from nco.data.fleet_generators import FleetLaw
+from nco.data.multi_task import variants_of
+from nco.data.shifts import Shift
+from nco.envs.variants import scenario_costs
+from nco.problem_names import GeneratedProblem
+from nco.scenario_results import ScenarioTestConfig
+from nco.solver_config import Seed
+from nco.strict import Strict
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+"""Names a file or folder as well."""
+DisplayName = Annotated[str, Field(pattern=r"^[^\s|/][^\n|/]*$", max_length=40)]
+
+
+Axis = Literal[
+    "base",
+    "size",
+    "distribution",
+    "demands",
+    "tightness",
+    "variant",
+    "asymmetry",
+    "roads",
+    "library",
+]
+"""What a suite shifts; base is what the others are shifted from, library public instances."""
+
+
+class BestKnownReference(Strict):
+    """The ``.sol`` file beside each instance file, costed anew by our checker."""
+
+    type: Literal["best-known"]
+
+
+class OptimalReference(Strict):
+    """A JSON file from instance name to cost."""
+
+    type: Literal["optimal"]
+    file: Path
+
+
+class SolverReference(Strict):
+    """The best feasible cost that one solver of this benchmark found over its seeds."""
+
+    type: Literal["solver"]
+    solver: DisplayName
+
+
+class BestFoundReference(Strict):
+    """The best feasible cost that any solver of this benchmark found: no gap is below 0."""
+
+    type: Literal["best-found"]
+
+
+DrawnReference = Annotated[SolverReference | BestFoundReference, Field(discriminator="type")]
+FileReference = Annotated[
+    BestKnownReference | OptimalReference | SolverReference | BestFoundReference,
+    Field(discriminator="type"),
+]
+
+
+class _Drawn(Strict):
+    """Instances that are drawn from a seed."""
+
+    num_customers: PositiveInt
+    num_instances: PositiveInt
+    distribution: str = "uniform"
+    capacity: PositiveInt | None = None
+    """Of a vehicle; by default the published one of the number of customers."""
+    cities: Path | None = None
+    """A collection of city maps, whose test cities instances are in, or one map; for acvrp, acvrptw
+    and so on. Relative to the working folder. One that begins with a variable, ``$NAME/...``, is
+    left out with its suite where the environment does not have it."""
+    fleet: FleetLaw | None = None
+    """Of pvrp and pvrp-zones: what vehicles are drawn from."""
+    shift: Shift | None = None
+    """One way in which the instances drawn differ from the published ones."""
+    axis: Axis | None = None
+    """Of a benchmark of generalisation: in what the suite differs from the others."""
+    protocol: Literal["default", "kool", "routefinder"] = "default"
+    """The first instances of published sets: ``kool``, those of Kool et al. 2019 (seed 1234);
+    ``routefinder``, those of Berto et al. 2024 (seed 1234 for test, 4321 for validation)."""
+    seed: Seed = 1234
+    reference: DrawnReference | None = None
+
+
+class GeneratedSuite(_Drawn):
+    """Fresh instances of one problem."""
+
+    type: Literal["generated"]
+    name: Name
+    problem: GeneratedProblem
+    scenarios: ScenarioTestConfig | None = None
+    """For problems of which part is not known beforehand: plans are judged by test scenarios too.
+    """
+
+    @model_validator(mode="after")
+    def _simulated(self) -> GeneratedSuite:
+        if self.scenarios is not None and self.problem not in scenario_costs:
+            raise ValueError(
+                f"scenarios are given for {self.problem}; accepted for: {', '.join(scenario_costs)}"
+            )
+        return self
+
+
+class VariantsSuite(_Drawn):
+    """A suite for each variant of a mixed set, called after this one and the variant."""
+
+    type: Literal["variants"]
+    name: Annotated[Name, Field(max_length=45)]
+    problem: GeneratedProblem
+    variants: tuple[str, ...] | None = None
+    """Only these of the set; by default all of it."""
+
+    @model_validator(mode="after")
+    def _in_the_set(self) -> VariantsSuite:
+        variants_of(self.problem, self.variants)
+        return self
+
+    def suites(self) -> list[GeneratedSuite]:
+        """One for each variant."""
+        shared = {name: getattr(self, name) for name in _Drawn.model_fields}
+        return [
+            GeneratedSuite(
+                type="generated", name=f"{self.name}-{one.name}", problem=one.name, **shared
+            )
+            for one in variants_of(self.problem, self.variants)
+        ]
+
+
+class FileSuite(Strict):
+    """Instances from files."""
+
+    type: Literal["files"]
+    name: Name
+    paths: tuple[str, ...]
+    """Files and glob patterns, relative to the working folder. Empty: the suite is left out; those
+    that begin with a variable, ``$NAME/...``, are left out where the environment does not have it.
+    """
+    axis: Axis | None = None
+    rounding: Literal["none", "nearest", "ceil", "trunc", "dimacs", "exact"] | None = None
+    """Of Euclidean lengths, where the file does not state it."""
+    reference: FileReference | None = None
+
+    @property
+    def scenarios(self) -> None:
+        """Files do not tell the problem that would say what is uncertain in them."""
+
+
+SingleSuite = GeneratedSuite | FileSuite
+SuiteConfig = Annotated[GeneratedSuite | VariantsSuite | FileSuite, Field(discriminator="type")]
