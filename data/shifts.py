@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import ClassVar, get_args
+from typing import ClassVar
 
 import torch
 from pydantic import ConfigDict
@@ -49,10 +49,6 @@ class Shift:
             raise InputError(
                 f"shift has {', '.join(given) or 'nothing'}; accepted: exactly one of "
                 f"{', '.join(names)}"
-            )
-        if self.demands is not None and self.demands not in get_args(DemandLaw):
-            raise InputError(
-                f"shift.demands is {self.demands!r}; accepted: {', '.join(get_args(DemandLaw))}"
             )
         if self.capacity is not None and not 0 < self.capacity < math.inf:
             raise InputError(f"shift.capacity is {self.capacity}; accepted: above 0, finite")

@@ -12,13 +12,16 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from nco import cli_data, cli_solve
+from nco import cli_data, cli_model, cli_solve
 from nco.data.errors import InputError, shortened
 from nco.data.osrm_errors import OSRMError
+
+if TYPE_CHECKING:
+    from nco.model_files import ModelCard
 
 FAILED = 1
 BAD_INPUT = 2
@@ -37,6 +40,7 @@ app = typer.Typer(
 )
 app.command()(cli_solve.solve)
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_model.app, name="model")
 
 Config = Annotated[str, typer.Argument(help="A YAML file or the name of a shipped config.")]
 Overrides = Annotated[
@@ -207,18 +211,26 @@ def models() -> None:
 
     cards = shipped_models()
     if not cards:
-        typer.echo("no models are shipped; nco train makes one")
+        typer.echo("no models are shipped; nco train makes one, nco model export one to ship")
         return
-    table = Table("model", "problem", "policy", "customers", "distribution", "instances seen")
+    table = Table(
+        "model", "problem", "policy", "customers", "distribution", "instances seen", "gap"
+    )
     for card in cards:
         trained = card.trained_on
         sizes = trained.num_customers
         told = f"{sizes[0]} to {sizes[1]}" if isinstance(sizes, tuple) else str(sizes)
         table.add_row(
             card.name, card.problem, card.policy.type, told, trained.distribution,
-            f"{trained.instances:,}",
+            f"{trained.instances:,}", _gap_told(card),
         )  # fmt: skip
     Console(markup=False, highlight=False).print(table)
+
+
+def _gap_told(card: ModelCard) -> str:
+    """The last score on a card that has a gap."""
+    scores = [s for s in card.scores if s.gap_percent is not None]
+    return f"{scores[-1].gap_percent:+.2f} % to {scores[-1].reference}" if scores else "-"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -22,8 +22,13 @@ def solve(
         ),
     ],
     solver: Annotated[
-        str, typer.Option(help="A name of nco solvers or nco models, or the folder of a model.")
-    ],
+        str | None,
+        typer.Option(
+            help="A name of nco solvers or nco models, or the folder of a model. By default the "
+            "shipped model that fits the instance, with a short search.",
+            show_default=False,
+        ),
+    ] = None,
     time_limit: Annotated[
         float | None, typer.Option(help="Wall seconds for each instance, set-up included.")
     ] = None,
@@ -94,19 +99,19 @@ def solve(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Solve instances: cost, routes, feasibility and seconds."""
-    from nco import solve_files, solve_stops
+    from nco import shipped, solve_files, solve_stops
     from nco.api import solve as solve_instance
-    from nco.api import solver_by_name
     from nco.baselines.solver import Budget, SolveFailed, UnsupportedError
     from nco.data.errors import shortened
 
-    budget = Budget(time_limit=time_limit, iterations=iterations)
-    found = solver_by_name(
+    solvers = shipped.Solvers(
         solver,
+        Budget(time_limit=time_limit, iterations=iterations),
         samples=samples,
         augment=augment,
         search=search,
         search_options=search_option or (),
+        tell=lambda told: typer.echo(told, err=True),
     )
     options = solve_stops.StopOptions(osrm, city, capacity, vehicles, radius, geojson, map_page)
     rows = []
@@ -128,13 +133,15 @@ def solve(
                 files, rounding=rounding, references=reference or [], output=output, plot=plot
             )
         stack.callback(solve_files.print_table, rows)
-        for job in jobs:
+        # all of them before the first instance is solved: one may fit none
+        chosen = [solvers.solver_for(job.name, job.instance) for job in jobs]
+        for job, found in zip(jobs, chosen, strict=True):
             try:
                 (solution,) = solve_instance(
                     job.instance,
                     solver=found,
-                    time_limit=budget.time_limit,
-                    iterations=budget.iterations,
+                    time_limit=solvers.budget.time_limit,
+                    iterations=solvers.budget.iterations,
                     seed=seed,
                     progress=not quiet,
                 )

@@ -79,7 +79,7 @@ def joined(traits: Sequence[Traits]) -> Traits:
     Args:
         traits: of at least one, as `traits_of` gives them.
     """
-    ways = {one.ways for one in traits}
+    ways: set[Ways] = {one.ways for one in traits}
     return Traits(
         frozenset().union(*(one.problems for one in traits)),
         ways.pop() if len(ways) == 1 else "matrix",
@@ -127,7 +127,7 @@ def outside(card: ModelCard, traits: Traits) -> dict[Part, str]:
         found["distribution"] = f"{traits.distribution}; trained on {trained.distribution}"
     if traits.demands is not None:
         found["demands"] = traits.demands
-    loads = _loads(card, traits)
+    loads = None if "problem" in found else _loads(card, traits)
     if traits.tightness is not None or loads is not None:
         found["tightness"] = "; ".join(filter(None, (traits.tightness, loads)))
     return found

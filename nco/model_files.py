@@ -58,6 +58,33 @@ class StartedFrom(Strict):
     """The model before that one."""
 
 
+class Score(Strict):
+    """How a model does on fresh instances, costed by our checker."""
+
+    on: str
+    """What was drawn."""
+    num_instances: PositiveInt
+    decoding: str
+    mean_cost: float
+    gap_percent: float | None = None
+    """Mean over the instances of cost / reference - 1."""
+    reference: str | None = None
+    """Whose costs the gap is relative to, with its budget."""
+
+
+class Export(Strict):
+    """How a model was made ready to be shipped."""
+
+    precision: Literal["float32", "bfloat16"]
+    """Of the weights on the disk; they are read into float32."""
+    cost_change: float
+    """What bfloat16 changes the mean greedy cost by, relative."""
+    bound: float
+    """What it may change for the weights to be stored so."""
+    instances: PositiveInt
+    """That this was measured on."""
+
+
 class ModelCard(Strict):
     """What a model is, what it was trained on, and how it scores."""
 
@@ -71,13 +98,29 @@ class ModelCard(Strict):
     metrics: dict[str, float]
     """Validation figures by name, with ``reference`` saying against what."""
     reference: str | None = None
+    scores: tuple[Score, ...] = ()
+    """On fresh instances, after the training."""
+    export: Export | None = None
+    """Of a model that is ready to be shipped."""
     versions: dict[str, str]
 
 
-def save_model(folder: Path, policy: Policy, card: ModelCard) -> None:
-    """Write a model folder; each file appears whole or not at all."""
+def save_model(
+    folder: Path, policy: Policy, card: ModelCard, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a model folder; each file appears whole or not at all.
+
+    Args:
+        dtype: of float32 weights in the file; they are float32 again when they are read.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.detach().cpu().contiguous() for k, v in policy.state_dict().items()}
+    weights = {
+        name: (value.to(dtype) if value.dtype == torch.float32 else value)
+        .detach()
+        .cpu()
+        .contiguous()
+        for name, value in policy.state_dict().items()
+    }
     partial = folder / f"{WEIGHTS}.partial"
     save_file(weights, partial)
     os.replace(partial, folder / WEIGHTS)

@@ -3,12 +3,13 @@ what lies inside of a model's training distribution told apart from what does no
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from nco.declared import Part, sizes_of, sizes_text
 from nco.model_files import ModelCard
 from nco.report_page import Block, Cell, Column, Heading, Items, Table, Text
-from nco.report_tables import DASH, percent
+from nco.report_tables import DASH, failures, percent
 from nco.store import Store
 from nco.summary import Row, SuiteSummary
 
@@ -87,14 +88,14 @@ def axes_table(axes: dict[str, list[SuiteSummary]]) -> Table:
 def _axis_cell(rows: Sequence[Row]) -> Cell:
     if not rows:
         return Cell(DASH)
-    failed = sum(row.failures for row in rows)
-    notes = [f"{failed:,} failed"] if failed else []
+    told = failures(sum((row.statuses for row in rows), Counter[str]()))
+    notes = [told] if told else []
     parts = []
-    for inside, told in ((True, "in"), (False, "out")):
+    for inside, side in ((True, "in"), (False, "out")):
         chosen = [row for row in rows if row.outside is not None and (not row.outside) == inside]
         if chosen:
             parts.append(_mean(chosen))
-            notes.insert(len(parts) - 1, f"{told}: {_cells(len(chosen))}")
+            notes.insert(len(parts) - 1, f"{side}: {_cells(len(chosen))}")
     if not parts:
         parts = [_mean(rows)]
     return Cell(" | ".join(parts), "; ".join(notes))

@@ -10,6 +10,8 @@ from nco.report_plots import suite_dots
 from nco.report_tables import DASH, FAILURES, failures, gap_cell, integral_cell, over, percent
 from nco.summary import Row, SuiteSummary
 
+TIE = 1e-9
+"""Gaps this near are equal: solvers sum the same arcs in different orders."""
 FEW_SUITES = 3
 """Up to so many, the suites' own tables are overview enough."""
 
@@ -136,7 +138,7 @@ def _cell(summary: SuiteSummary, row: Row | None, best: float | None) -> Cell:
         return Cell(DASH)
     if row.gap is not None:
         cell = gap_cell(summary, row, interval=False)
-        is_best = _complete(summary, row) and row.gap.mean == best
+        is_best = _complete(summary, row) and best is not None and row.gap.mean <= best + TIE
         note = "; ".join(filter(None, (cell.note, mark(row.outside))))
         return Cell(cell.text, note if _axis(summary) else cell.note, is_best)
     kinds = [told for status, told in FAILURES.items() if row.statuses[status]]

@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MANY_COLUMNS = 8
+"""From more on a table is set smaller."""
 STYLE = """
 :root { color-scheme: light; --ink: #1c2530; --soft: #5b6773; --line: #dde3e8; --tint: #f5f7f9; }
 * { box-sizing: border-box; }
@@ -28,6 +30,8 @@ td { padding: 8px 12px; border-bottom: 1px solid var(--line); text-align: right;
 th.left, td.left { text-align: left; }
 td.text { white-space: normal; text-align: left; overflow-wrap: anywhere; }
 td small { display: block; color: var(--soft); font-size: 12.5px; }
+table.many { font-size: 13px; } table.many th, table.many td { padding: 6px 7px; }
+table.many td small { font-size: 11px; }
 tbody tr:hover { background: var(--tint); }
 td.best { font-weight: 650; }
 tr.total td { border-top: 2px solid var(--ink); border-bottom: 0; }
@@ -189,8 +193,9 @@ def _html_table(table: Table) -> str:
             cells.append(f'<td class="{kind}">{text}{note}</td>')
         kind = " class=total" if table.total and row is table.rows[-1] else ""
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
+    many = " class=many" if len(table.columns) > MANY_COLUMNS else ""
     body = (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
+        f'<div class="wide"><table{many}><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
     if not table.fold:
