@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from nco import cli_data, cli_model, cli_solve
+from nco import cli_data, cli_model, cli_report, cli_solve
 from nco.data.errors import InputError, shortened
 from nco.data.osrm_errors import OSRMError
 
@@ -108,22 +108,7 @@ def benchmark(config: Config, overrides: Overrides = None, quiet: Quiet = False)
         raise typer.Exit(FAILED)
 
 
-@app.command()
-def report(
-    store: Annotated[Path, typer.Argument(help="A result store of nco benchmark.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder to write to; the store by default."),
-    ] = None,
-) -> None:
-    """Write the report of a result store, Markdown and HTML.
-
-    The HTML page is self-contained, with plots.
-    """
-    from nco.report import write_report
-
-    for path in write_report(store, output):
-        typer.echo(path)
+app.command()(cli_report.report)
 
 
 @app.command()

@@ -151,7 +151,7 @@ def _warnings(store: Store, records: list[Record]) -> list[Block]:
         warnings.append(
             Notice(f"{workers} workers shared {cores} cores: the times are longer than alone.")
         )
-    share = _core_share(records)
+    share = core_share(records)
     if share is not None and share < BUSY:
         warnings.append(
             Notice(
@@ -162,7 +162,7 @@ def _warnings(store: Store, records: list[Record]) -> list[Block]:
     return warnings
 
 
-def _core_share(records: list[Record]) -> float | None:
+def core_share(records: list[Record]) -> float | None:
     """CPU over wall seconds, over the runs that are long enough to tell."""
     told = [
         (r.cpu_seconds, r.wall_seconds)
