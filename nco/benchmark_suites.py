@@ -80,7 +80,7 @@ def suite_traits(suite: SingleSuite, instances: Iterable[Instance]) -> Traits:
     tight = shift is not None and (shift.windows is not None or shift.capacity is not None)
     return Traits(
         problems_of(suite.problem),
-        "matrix" if asymmetric else ways,
+        "asymmetric" if asymmetric else ways,
         (suite.num_customers, suite.num_customers),
         suite.distribution,
         capacity=suite.capacity,

@@ -17,8 +17,9 @@ from nco.model_files import ModelCard
 
 Part: TypeAlias = Literal["problem", "ways", "size", "distribution", "demands", "tightness"]
 """What of an instance can be outside."""
-Ways: TypeAlias = Literal["plane", "matrix", "streets"]
-"""Straight lines between coordinates; a matrix of any origin; the streets of a city map."""
+Ways: TypeAlias = Literal["plane", "asymmetric", "matrix", "streets"]
+"""Straight lines between coordinates; the same with a shift of asymmetry; a matrix of any other
+origin; the streets of a city map."""
 
 UNKNOWN = "unknown"
 """The distribution of what comes from files."""
@@ -135,6 +136,7 @@ def outside(card: ModelCard, traits: Traits) -> dict[Part, str]:
 
 _WAYS: dict[Ways, str] = {
     "plane": "straight lines",
+    "asymmetric": "straight lines made asymmetric",
     "matrix": "a matrix",
     "streets": "streets",
 }

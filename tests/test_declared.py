@@ -52,6 +52,7 @@ def traits(problems: Any = PLAIN, sizes: tuple[int, int] = (20, 20), **changes: 
         (card("acvrp", cities=("a",)), traits(ways="streets"), []),
         (card("acvrp", cities=("a",)), traits(), ["ways"]),
         (card("atsp"), traits(["tsp"], ways="matrix"), []),
+        (card("atsp"), traits(["tsp"], ways="asymmetric"), ["ways"]),
         (card("mtvrp-16"), traits(["vrptw", "ovrp"]), []),
         (card("mtvrp-16"), traits(["vrptw", "vrpmb"]), ["problem"]),
         (card("mtvrp-16", variants=("cvrp",)), traits(["vrptw"]), ["problem"]),
