@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from nco.api import solver_by_name
+from nco import api
 from nco.baselines.solver import Budget, Solver
 from nco.build import build_env
 from nco.data.errors import InputError
@@ -85,7 +85,7 @@ class Solvers:
         if solver is None and search is not None and budget == Budget():
             budget = Budget(time_limit=SECONDS)
         self.budget = budget
-        self._build = lambda name: solver_by_name(
+        self._build = lambda name: api.solver_by_name(
             name, samples=samples, augment=augment, search=search, search_options=search_options
         )
         self._search = search

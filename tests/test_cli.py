@@ -114,8 +114,8 @@ def test_help_is_light() -> None:
     )
     assert done.stdout.splitlines()[-1] == "code 0 False"
     names = [
-        "benchmark", "data", "information", "models", "report", "solve", "solvers", "train",
-        "verify",
+        "benchmark", "data", "information", "model", "models", "report", "solve", "solvers",
+        "train", "verify",
     ]  # fmt: skip
     assert sorted(re.findall(r"^  (\w+)  ", done.stdout, re.MULTILINE)) == names
     assert "..." not in done.stdout.partition("Commands:")[2]
