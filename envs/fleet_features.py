@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nco.data.fleet import missed_preference
 from nco.data.instance import Instance
 from nco.envs.environment import (
     NodeFeatures,
@@ -68,6 +69,9 @@ class FleetFeatures:
     """With the columns `VEHICLE_FEATURES`; 0 for padding."""
     profile: Float[Tensor, "batch vehicle node"]
     """0 at depots and for padding."""
+    price: Float[Tensor, "batch vehicle node"]
+    """What the preference missed costs if the vehicle serves the node, in what a unit of time and a
+    whole profile cost together; 0 at depots and for padding."""
     serves: Bool[Tensor, "batch vehicle node"]
     """Customers that a vehicle is allowed to serve and can load."""
     home: Int[Tensor, "batch vehicle"]
@@ -164,6 +168,7 @@ def fleet_features(
         nodes=nodes,
         vehicles=columns.masked_fill(~fleet.valid.unsqueeze(2), 0).float(),
         profile=fleet.profile.masked_fill(~pair, 0).float(),
+        price=(common[1].view(-1, 1, 1) * missed_preference(fleet)).masked_fill(~pair, 0).float(),
         serves=serves,
         home=fleet.depot,
         valid=fleet.valid,

@@ -24,9 +24,10 @@ from nco.models.layers import CentredRMSNorm, NodeEmbedding, RMSNorm, SelfAttent
 from nco.models.pointer import compatibility, folded, glimpse, lookup, pointer_tables
 from nco.models.policy import Encoding
 
-PAIR_FEATURES = ("profile", "serves", "home")
-"""Of a vehicle and a node: the profile, whether the vehicle may serve the node, and whether the
-node is its depot."""
+PAIR_FEATURES = ("profile", "price", "serves", "home")
+"""Of a vehicle and a node: the profile, what the preference that is missed if the vehicle serves
+the node costs by the weights of the objective, whether it may serve it, and whether the node is its
+depot."""
 VALID = "vehicle_valid"
 """The table of real vehicles."""
 
@@ -42,8 +43,8 @@ class Streams(NamedTuple):
 class Graph(NamedTuple):
     """Who is there, and who exchanges messages with whom."""
 
-    valid: Bool[Tensor, "pair node"]
-    """Real nodes, once for each of the B·M vehicles."""
+    valid: Bool[Tensor, "pair node"] | None
+    """Real nodes, once for each of the B·M vehicles; None where all are."""
     dense: Conditions
     """Of the feed-forward layers, which ask for nothing."""
     batch: Tensor
@@ -60,7 +61,8 @@ class Graph(NamedTuple):
             as_tuple=True
         )
         m = seen.valid.shape[1]
-        valid = nodes.valid.unsqueeze(1).expand(-1, m, -1).flatten(0, 1)
+        every = bool(nodes.valid.all())
+        valid = None if every else nodes.valid.unsqueeze(1).expand(-1, m, -1).flatten(0, 1)
         return Graph(valid, Conditions(None, nodes.attributes, None), batch, vehicle, node)
 
 
@@ -190,7 +192,9 @@ class CAMP(FleetPolicy):
             PreNormLayer(
                 dim,
                 num_heads,
-                Dense(dim, hidden, "swiglu"),
+                # it runs at each step for each vehicle: as wide as in the encoder it would take
+                # half of the time of a training
+                Dense(dim, dim, "swiglu"),
                 "rms",
                 output_bias=True,
                 film=None,
@@ -209,7 +213,7 @@ class CAMP(FleetPolicy):
         vehicles = self.embed_vehicles(seen.vehicles)
         index = torch.arange(nodes.shape[1], device=nodes.device)
         home = seen.home.unsqueeze(2) == index
-        columns = torch.stack((seen.profile, seen.serves.float(), home.float()), 3)
+        columns = torch.stack((seen.profile, seen.price, seen.serves.float(), home.float()), 3)
         parts = self.pair_node(nodes).unsqueeze(1) + self.pair_vehicle(vehicles).unsqueeze(2)
         return Streams(nodes, vehicles, self.embed_pairs(columns) + parts)
 

@@ -58,7 +58,9 @@ def trajectories_at_once(instance: Instance, memory: float | None, rows: int | N
     if memory is None:
         memory = CPU_MEMORY if instance.valid.device.type == "cpu" else GPU_MEMORY
     heads, width = 8, 4
-    return max(1, int(min(memory / (instance.num_nodes * heads * width), 1e9)))
+    # with a fleet, a step looks at every node for every vehicle
+    vehicles = 1 if instance.fleet is None else instance.fleet.num_vehicles
+    return max(1, int(min(memory / (instance.num_nodes * vehicles * heads * width), 1e9)))
 
 
 def pieces(num_instances: int, num_trajectories: int, rows: int) -> list[slice]:

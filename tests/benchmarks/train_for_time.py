@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.nn.utils import clip_grad_norm_
 
 from nco.algorithm import Algorithm, ValidationSet, learning_rate_factor
 from nco.config_files import load_yaml, parse
@@ -63,6 +64,8 @@ def train(algorithm: Algorithm, budget: float) -> Spent:
         )
         optimiser.zero_grad()
         loss.backward()
+        if config.training.gradient_clip is not None:
+            clip_grad_norm_(algorithm.policy.parameters(), config.training.gradient_clip)
         optimiser.step()
         index += 1
         spent = Spent(index * batch, time.process_time() - start, time.perf_counter() - wall)
