@@ -14,7 +14,7 @@ from torch import Tensor
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.solution import Solution
-from nco.envs.fleet_checker import require_vehicles
+from nco.envs.fleet_checker import FleetBill, require_vehicles
 from nco.envs.judge import Judge, Report, Visit, refuse_batch
 
 
@@ -96,6 +96,25 @@ def check(instance: Instance, solution: Solution, tolerance: float = 1e-6) -> Re
     return check_routes(
         instance, solution.routes, solution.depots, tolerance, vehicles=solution.vehicles
     )
+
+
+def fleet_bill(instance: Instance, routes: list[list[int]], vehicles: list[int]) -> FleetBill:
+    """What the routes of one instance (B = 1) with a fleet come to, item by item.
+
+    Raises:
+        InputError: there is more than one instance, or it has no fleet, or there is not one vehicle
+            of it for each route, or a route names a node that does not exist.
+    """
+    if instance.fleet is None:
+        raise InputError("the instance has no fleet; accepted: one whose vehicles have profiles")
+    judge = Judge(instance, 0.0)
+    if not all(judge.names(f"route {i}", route) for i, route in enumerate(routes, start=1)):
+        raise InputError(f"{judge.violations[0]}; accepted: nodes of the instance")
+    fleet = judge.fleet_judge(instance.fleet)
+    bill = fleet.bill(routes, require_vehicles(routes, vehicles))
+    if bill is None:
+        raise InputError(f"{fleet.violations[0]}; accepted: vehicles of the instance")
+    return bill
 
 
 def evaluate(

@@ -28,6 +28,24 @@ class _Work:
     customers: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class FleetBill:
+    """What routes come to, item by item and before weights; see `nco.data.fleet`."""
+
+    time: float
+    """Of all vehicles together."""
+    longest: float
+    """The time of the vehicle that works longest."""
+    missed: float
+    """Preference."""
+    length: float
+    """Of all vehicles together."""
+    prices: float
+    """Fixed costs of the vehicles used, and what their lengths cost."""
+    used: int
+    """Vehicles that serve a customer."""
+
+
 class FleetJudge:
     """The vehicles of one instance (B = 1) in plain numbers.
 
@@ -61,6 +79,16 @@ class FleetJudge:
     def cost(self, routes: list[list[int]], vehicles: list[int]) -> float:
         """The cost of the routes, whose nodes all exist; violations are noted. inf where a vehicle
         does not exist."""
+        bill = self.bill(routes, vehicles)
+        if bill is None:
+            return math.inf
+        facts = self.facts
+        span = bill.longest if facts["min_max"] else bill.time
+        weighted = facts["time_weight"] * span + facts["preference_weight"] * bill.missed
+        return weighted + bill.prices
+
+    def bill(self, routes: list[list[int]], vehicles: list[int]) -> FleetBill | None:
+        """What the routes come to; violations are noted. None where a vehicle does not exist."""
         work: dict[int, _Work] = defaultdict(_Work)
         unknown = False
         for number, (route, vehicle) in enumerate(zip(routes, vehicles, strict=True), start=1):
@@ -79,7 +107,7 @@ class FleetJudge:
                     f"vehicle {vehicle} works {done.time:g}, {done.time - limit:g} above its shift "
                     f"of {limit:g}"
                 )
-        return math.inf if unknown else self._total(work)
+        return None if unknown else self._items(work)
 
     def _trip(self, number: int, route: list[int], vehicle: int, done: _Work) -> None:
         home = self.facts["depot"][vehicle]
@@ -104,10 +132,9 @@ class FleetJudge:
         done.time += math.fsum(self.service[node] for node in route)
         done.customers += route
 
-    def _total(self, work: dict[int, _Work]) -> float:
+    def _items(self, work: dict[int, _Work]) -> FleetBill:
         facts = self.facts
         times = [done.time for done in work.values()]
-        span = max(times, default=0.0) if facts["min_max"] else math.fsum(times)
         missed = math.fsum(
             max(facts["profile"][other][node] for other in self.real)
             - facts["profile"][vehicle][node]
@@ -118,7 +145,14 @@ class FleetJudge:
             facts["fixed_cost"][vehicle] + facts["distance_cost"][vehicle] * done.length
             for vehicle, done in work.items()
         )
-        return facts["time_weight"] * span + facts["preference_weight"] * missed + prices
+        return FleetBill(
+            time=math.fsum(times),
+            longest=max(times, default=0.0),
+            missed=missed,
+            length=math.fsum(done.length for done in work.values()),
+            prices=prices,
+            used=len(work),
+        )
 
 
 def require_vehicles(routes: list[list[int]], vehicles: list[int] | None) -> list[int]:

@@ -155,7 +155,7 @@ class Judge:
     def fleet_report(self, fleet: Fleet, routes: list[list[int]], vehicles: list[int]) -> Report:
         self._visits(routes)
         named = enumerate(routes, start=1)
-        known = [self._names(f"route {number}", route) for number, route in named]
+        known = [self.names(f"route {number}", route) for number, route in named]
         if not all(known):
             return Report(math.inf, False, self.violations)
         judge = self.fleet_judge(fleet)
@@ -243,7 +243,7 @@ class Judge:
     def _route(self, number: int, route: list[int], depot: int) -> float:
         """The length of one route; its violations are noted. inf if it names an unknown node."""
         name = f"route {number}"
-        known = self._names(name, route)
+        known = self.names(name, route)
         if self.num_depots == 0:
             return self._price([*route, route[0]]) if known else math.inf
         if not 0 <= depot < self.num_depots:
@@ -302,7 +302,7 @@ class Judge:
             nobody *= 1 - presence[node]
         return total
 
-    def _names(self, name: str, route: list[int]) -> bool:
+    def names(self, name: str, route: list[int]) -> bool:
         """Whether all nodes of a route exist; those that do not, and depots, are noted."""
         for node in route:
             if not 0 <= node < len(self.valid):

@@ -26,7 +26,7 @@ from nco.suite_config import (
     SingleSuite,
     SolverReference,
     SuiteConfig,
-    VariantsSuite,
+    SuiteFamily,
 )
 
 
@@ -90,7 +90,8 @@ class SolverEntry(Strict):
     budget: BudgetConfig = BudgetConfig()
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     suites: tuple[Name, ...] | None = None
-    """Run on these suites only, where one of variants stands for all that it makes; None is all."""
+    """Run on these suites only, where one of variants or of a trade-off stands for all that it
+    makes; None is all."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
     """Solve each suite in batches of this many as well, to measure throughput; None is not."""
     timeout: PositiveFloat | None = None
@@ -149,7 +150,7 @@ class BenchmarkConfig(Strict):
         return next(e for e in self.solvers if e.name == name)
 
     def single_suites(self) -> list[SingleSuite]:
-        """What runs: the suites, with one for each variant in the place of those of variants."""
+        """What runs: the suites, with their own in the place of those that stand for several."""
         return [one for suite in self.suites for one in _singles(suite)]
 
     def suite(self, name: str) -> SingleSuite:
@@ -164,8 +165,8 @@ class BenchmarkConfig(Strict):
 
     @model_validator(mode="after")
     def _names_fit(self) -> BenchmarkConfig:
-        # a suite of variants and those that it makes have different names
-        suites = [s.name for s in self.suites if isinstance(s, VariantsSuite)]
+        # what stands for several suites and those that it makes have different names
+        suites = [s.name for s in self.suites if isinstance(s, SuiteFamily)]
         suites += [s.name for s in self.single_suites()]
         solvers = [s.name for s in self.solvers]
         for kind, names in (("suites", suites), ("solvers", solvers)):
@@ -181,7 +182,7 @@ class BenchmarkConfig(Strict):
                     raise ValueError(
                         f"solver {entry.name!r} names suite {suite!r}; accepted: "
                         f"{', '.join(s.name for s in self.suites)}, and {{name}}-{{variant}} "
-                        "where it is one of variants"
+                        "where it is one of variants, {name}-{weight} of a trade-off"
                     )
         for suite in self.single_suites():
             self._check_reference(suite)
@@ -233,6 +234,6 @@ def _with_defaults(
     return found
 
 
-def _singles(suite: SingleSuite | VariantsSuite) -> Sequence[SingleSuite]:
+def _singles(suite: SingleSuite | SuiteFamily) -> Sequence[SingleSuite]:
     """What a suite of the file stands for."""
-    return suite.suites() if isinstance(suite, VariantsSuite) else [suite]
+    return suite.suites() if isinstance(suite, SuiteFamily) else [suite]

@@ -200,7 +200,7 @@ class CAMPConfig(Strict):
     communication: bool = True
     """Vehicles hear of each other at each step; with neither, they decide as in PARCO's parallel
     decoder without communication."""
-    decisions: FleetDecisions = "parallel"
+    decisions: FleetDecisions = "sequential"
     priority: Priority = "highest-probability"
     """Which vehicle chooses first, of parallel decisions."""
 

@@ -12,6 +12,7 @@ from nco.data.errors import InputError
 from nco.data.text_file import write_text
 from nco.provenance import utc_now
 from nco.report_axes import axes_blocks
+from nco.report_fleet import fleet_blocks, trade_off_blocks
 from nco.report_overview import overview_blocks
 from nco.report_page import (
     Block,
@@ -103,6 +104,7 @@ def _blocks(store: Store) -> list[Block]:
         *_warnings(store, records),
         *axes_blocks(store, summaries),
         *overview_blocks(summaries),
+        *trade_off_blocks(store, summaries, records),
     ]
     for summary in summaries:
         blocks += _suite_blocks(summary, [r for r in records if r.suite == summary.name])
@@ -183,6 +185,7 @@ def _suite_blocks(summary: SuiteSummary, records: list[Record]) -> list[Block]:
              "This suite has no reference, so there are no gaps."),
         summary_table(summary),
     ]  # fmt: skip
+    blocks += fleet_blocks(summary, records)
     test = summary.store.header.config.suite(name).scenarios
     if test is not None:
         blocks += scenario_blocks(summary, records, test)

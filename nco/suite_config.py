@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -137,6 +138,40 @@ class VariantsSuite(_Drawn):
         ]
 
 
+class TradeOffSuite(_Drawn):
+    """A suite for each weight of the preference, of the same instances but for it; called after
+    this one and the weight. The report shows time against preference."""
+
+    type: Literal["trade-off"]
+    name: Annotated[Name, Field(max_length=45)]
+    problem: Literal["pvrp"]
+    preference_weights: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=2)
+    ]
+    """The time's weight is 1 less each."""
+
+    @model_validator(mode="after")
+    def _weights_differ(self) -> TradeOffSuite:
+        if len(set(self.preference_weights)) < len(self.preference_weights):
+            told = list(self.preference_weights)
+            raise ValueError(f"preference_weights {told} repeat; accepted: each once")
+        return self
+
+    def suites(self) -> list[GeneratedSuite]:
+        """One for each weight, in their order."""
+        shared = {name: getattr(self, name) for name in _Drawn.model_fields}
+        law = self.fleet or FleetLaw()
+        return [
+            GeneratedSuite(
+                type="generated",
+                name=f"{self.name}-{weight:g}",
+                problem=self.problem,
+                **shared | {"fleet": replace(law, preference_weight=(weight, weight))},
+            )
+            for weight in self.preference_weights
+        ]
+
+
 class FileSuite(Strict):
     """Instances from files."""
 
@@ -157,4 +192,8 @@ class FileSuite(Strict):
 
 
 SingleSuite = GeneratedSuite | FileSuite
-SuiteConfig = Annotated[GeneratedSuite | VariantsSuite | FileSuite, Field(discriminator="type")]
+SuiteFamily = VariantsSuite | TradeOffSuite
+"""What stands for several suites."""
+SuiteConfig = Annotated[
+    GeneratedSuite | VariantsSuite | TradeOffSuite | FileSuite, Field(discriminator="type")
+]

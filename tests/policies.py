@@ -13,7 +13,9 @@ from nco.model_files import ModelCard, TrainedOn, save_model
 from nco.models.policy import Policy
 from nco.policy_config import (
     AttributeGateConfig,
+    CAMPConfig,
     ExpertsConfig,
+    HeterogeneousAttentionConfig,
     HierarchicalConfig,
     MatNetConfig,
     NoisyTopKConfig,
@@ -67,13 +69,26 @@ POLICIES: dict[str, PolicyConfig] = {
         type="matnet", dim=16, num_heads=2, num_layers=2, hidden=24, score_hidden=4
     ),
 }
+FLEET_POLICIES: dict[str, PolicyConfig] = {
+    "camp": CAMPConfig(type="camp", dim=16, num_heads=2, num_layers=2, hidden=24),
+    "camp parallel": CAMPConfig(
+        type="camp", dim=16, num_heads=2, num_layers=2, hidden=24, decisions="parallel"
+    ),
+    "camp without communication": CAMPConfig(
+        type="camp", dim=16, num_heads=2, num_layers=2, hidden=24, communication=False
+    ),
+    "heterogeneous attention": HeterogeneousAttentionConfig(
+        type="heterogeneous_attention", dim=16, num_heads=2, num_layers=2, hidden=24
+    ),
+}
+"""For vehicles that differ."""
 
 
 def small_policy(name: str, env: Environment, seed: int = 0) -> Policy:
     """A policy in eval mode whose parameters are all drawn, also those that start at zero."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        policy = build_policy(POLICIES[name], env)
+        policy = build_policy((POLICIES | FLEET_POLICIES)[name], env)
         for parameter in policy.parameters():
             if not bool(parameter.any()):
                 torch.nn.init.uniform_(parameter, -0.3, 0.3)
@@ -86,7 +101,7 @@ def save_fresh(folder: Path, problem: Problem, name: str) -> None:
         num_customers=8, distribution="uniform", instances=0, hardware="none", seconds=0.0
     )
     card = ModelCard(
-        name=folder.name, problem=problem, policy=POLICIES[name], trained_on=trained, metrics={},
-        versions={},
+        name=folder.name, problem=problem, policy=(POLICIES | FLEET_POLICIES)[name],
+        trained_on=trained, metrics={}, versions={},
     )  # fmt: skip
     save_model(folder, small_policy(name, build_env(problem)), card)

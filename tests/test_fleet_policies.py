@@ -31,10 +31,10 @@ def _camp(**options: object) -> CAMPConfig:
 
 CONFIGS: dict[str, PolicyConfig] = {
     "camp": _camp(),
-    "camp sequential": _camp(decisions="sequential"),
-    "camp without communication": _camp(communication=False),
+    "camp parallel": _camp(decisions="parallel"),
+    "camp without communication": _camp(communication=False, decisions="parallel"),
     "camp without bipartite step": _camp(bipartite=False),
-    "camp with neither": _camp(communication=False, bipartite=False),
+    "camp with neither": _camp(communication=False, bipartite=False, decisions="parallel"),
     "heterogeneous attention": HeterogeneousAttentionConfig(
         type="heterogeneous_attention", dim=16, num_heads=2, num_layers=2, hidden=24
     ),
@@ -217,8 +217,8 @@ def replace_mask(observation: Observation, mask: Tensor) -> Observation:
 
 
 def test_decisions_choose_the_environment() -> None:
-    assert isinstance(fresh("camp").env, ParallelFleetVRP)
-    sequential = fresh("camp sequential").env
+    assert isinstance(fresh("camp parallel").env, ParallelFleetVRP)
+    sequential = fresh("camp").env
     assert isinstance(sequential, FleetEnvironment)
     assert not isinstance(sequential, ParallelFleetVRP)
 
