@@ -6,7 +6,7 @@ import html
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -125,11 +125,18 @@ def figure(solution: Solution) -> Figure:
         handles = [Line2D([], [], linestyle="", marker=m, color="0.3", label=name)
                    for name, m in told.items()]  # fmt: skip
         drawn.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    if solution.vehicles:
-        handles = [Line2D([], [], color=colour_of(vehicle), label=f"vehicle {vehicle}")
-                   for vehicle in sorted(set(solution.vehicles))]  # fmt: skip
-        drawn.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
+    name_vehicles(drawn, solution.vehicles)
     return drawn
+
+
+def name_vehicles(drawn: Figure, vehicles: Iterable[int]) -> None:
+    """A legend of these vehicles' colours below all else; nothing where there are none."""
+    handles = [
+        Line2D([], [], color=colour_of(vehicle), label=f"vehicle {vehicle}")
+        for vehicle in sorted(set(vehicles))
+    ]
+    if handles:
+        drawn.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
 
 
 def svg(drawn: Figure) -> str:

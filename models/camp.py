@@ -142,8 +142,9 @@ class CAMP(FleetPolicy):
     looked up. A transformer block over the vehicles of a state, the communication layer, follows.
 
     Differs from the paper in: conditioned on the objective's weights, which vehicles' features and
-    queries contain, so that one model serves all trade-offs; vehicles have no order and no
-    positional code; depots are nodes once, not once for each vehicle; each direction of the
+    queries contain, so that one model serves all trade-offs, and on what a missed preference
+    costs by them; the communication layer's feed-forward is as wide as the embedding; vehicles have
+    no order and no positional code; depots are nodes once, not once for each vehicle; each direction of the
     bipartite step has weights of its own and no dropout; the stream of pairs has a feed-forward,
     too; norms are RMS norms, and the last one takes a vehicle's mean over the nodes away first, as
     in `nco.models.routefinder`; the conflicts of parallel decisions are resolved before they are

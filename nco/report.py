@@ -213,6 +213,8 @@ def _suite_blocks(summary: SuiteSummary, records: list[Record]) -> list[Block]:
         caption = f"Instance {summary.instances[0].name}: the best solution of each solver."
         if bool((summary.first_instance.backhaul > 0).any()):
             caption += " Triangles are customers with a pickup."
+        if summary.first_instance.fleet is not None:
+            caption += " A colour for each vehicle."
         blocks.append(Picture(f"{name}-routes.svg", panels, caption))
     comparison = comparison_table(summary)
     if comparison is not None:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from nco.data.plot import draw, svg
+from nco.data.plot import draw, name_vehicles, svg
 from nco.data.solution import Solution
 from nco.envs.checker import evaluate
 from nco.store import Record
@@ -228,6 +228,7 @@ def route_panels(summary: SuiteSummary, records: Sequence[Record]) -> str | None
             draw(solution, axes)
             axes.set_axis_off()
             axes.set_title(_panel_title(summary, row, solution, name), fontsize=9.5)
+        name_vehicles(figure, (vehicle for _, solution in found for vehicle in solution.vehicles))
         return svg(figure)
 
 

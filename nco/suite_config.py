@@ -159,14 +159,15 @@ class TradeOffSuite(_Drawn):
 
     def suites(self) -> list[GeneratedSuite]:
         """One for each weight, in their order."""
-        shared = {name: getattr(self, name) for name in _Drawn.model_fields}
+        shared = {name: getattr(self, name) for name in _Drawn.model_fields if name != "fleet"}
         law = self.fleet or FleetLaw()
         return [
             GeneratedSuite(
                 type="generated",
                 name=f"{self.name}-{weight:g}",
                 problem=self.problem,
-                **shared | {"fleet": replace(law, preference_weight=(weight, weight))},
+                fleet=replace(law, preference_weight=(weight, weight)),
+                **shared,
             )
             for weight in self.preference_weights
         ]
