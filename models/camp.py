@@ -144,11 +144,12 @@ class CAMP(FleetPolicy):
     Differs from the paper in: conditioned on the objective's weights, which vehicles' features and
     queries contain, so that one model serves all trade-offs, and on what a missed preference
     costs by them; the communication layer's feed-forward is as wide as the embedding; vehicles have
-    no order and no positional code; depots are nodes once, not once for each vehicle; each direction of the
-    bipartite step has weights of its own and no dropout; the stream of pairs has a feed-forward,
-    too; norms are RMS norms, and the last one takes a vehicle's mean over the nodes away first, as
-    in `nco.models.routefinder`; the conflicts of parallel decisions are resolved before they are
-    made (`nco.envs.fleet_parallel`), and so the likelihood is exact; no loss for invariance.
+    no order and no positional code; depots are nodes once, not once for each vehicle; each
+    direction of the bipartite step has weights of its own and no dropout; the stream of pairs has a
+    feed-forward, too; norms are RMS norms, and the last one takes a vehicle's mean over the nodes
+    away first, as in `nco.models.routefinder`; the conflicts of parallel decisions are resolved
+    before they are made (`nco.envs.fleet_parallel`), and so the likelihood is exact; no loss for
+    invariance.
 
     Args:
         bipartite: whether vehicles and customers exchange messages while they are encoded.
