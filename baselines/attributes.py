@@ -35,10 +35,16 @@ class Attribute(StrEnum):
     SOFT_WINDOWS = words.SOFT_WINDOWS
     PRIZES = words.PRIZES
     UNCERTAIN_DEMANDS = words.UNCERTAIN_DEMANDS
+    REQUESTS = words.REQUESTS
 
 
 UNCERTAIN = frozenset(
-    {Attribute.UNCERTAIN_CUSTOMERS, Attribute.SOFT_WINDOWS, Attribute.UNCERTAIN_DEMANDS}
+    {
+        Attribute.UNCERTAIN_CUSTOMERS,
+        Attribute.SOFT_WINDOWS,
+        Attribute.UNCERTAIN_DEMANDS,
+        Attribute.REQUESTS,
+    }
 )
 """What no deterministic solver knows: see `nco.baselines.equivalents`."""
 TSP = frozenset({Attribute.TOUR})

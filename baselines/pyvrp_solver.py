@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +21,7 @@ from nco.baselines.attributes import UNCERTAIN, Attribute, fleet, refuse_unsuppo
 from nco.baselines.fleet_scaling import ScaledFleet, scale_fleet
 from nco.baselines.pyvrp_fleet import barrier, fleet_problem_data, fleet_routes
 from nco.baselines.scaling import NO_LIMIT, Scaled, scale_instance
-from nco.baselines.solver import Budget, Solver, require_limit
+from nco.baselines.solver import Budget, SolveFailed, Solver, require_limit
 from nco.baselines.workers import Routes, Search, solve_in_workers
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
@@ -124,26 +125,10 @@ class PyVRPSolver:
 
     def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
         """See `nco.baselines.solver.Solver`; the trace holds each new best solution."""
-        return self._solve(instance, budget, seed, None)
-
-    def solve_on_terms(
-        self, one: Instance, terms: Terms, budget: Budget, seed: int
-    ) -> list[list[int]]:
-        """Routes of one instance (B = 1), perhaps without its optional visits. The caller judges
-        what is beyond the instance.
-
-        Raises:
-            SolveFailed: no feasible routes were found.
-        """
-        return self._solve(one, budget, seed, terms)[0].routes
-
-    def _solve(
-        self, instance: Instance, budget: Budget, seed: int, terms: Terms | None
-    ) -> list[Solution]:
         require_limit(self.name, budget)
         for single in unbatch(instance):
             known = supported(single)
-            if self.start is not None or self.time_price or terms is not None:
+            if self.start is not None or self.time_price:
                 known -= {Attribute.FLEET}
             refuse_unsupported(self.name, single, known)
         return solve_in_workers(
@@ -151,22 +136,39 @@ class PyVRPSolver:
             instance,
             budget,
             seed,
-            prepare=lambda single: self._prepare(single, budget, seed, terms),
+            prepare=lambda single: self._prepare(single, budget, seed),
             search=search,
             num_workers=self.num_workers,
         )
 
-    def _prepare(
-        self, single: Instance, budget: Budget, seed: int, terms: Terms | None
-    ) -> Problem | FleetProblem:
+    def _prepare(self, single: Instance, budget: Budget, seed: int) -> Problem | FleetProblem:
         if single.fleet is not None:
             scaled = scale_fleet(single, penalty_ceiling=PENALTY_CEILING)
             return FleetProblem(scaled, _coords(single))
-        problem = problem_of(single, self.time_price, terms)
+        problem = problem_of(single, self.time_price)
         if self.start is None:
             return problem
         (first,) = self.start.solve(single, Budget(time_limit=budget.time_limit), seed)
         return dataclasses.replace(problem, start=Routes(first.routes, first.depots))
+
+
+def solve_here(one: Instance, terms: Terms, budget: Budget, seed: int) -> list[list[int]]:
+    """Routes of one instance (B = 1), perhaps without its optional visits, in this process: for
+    many small problems, which starting others would outlast. The caller judges them.
+
+    Raises:
+        InputError: the budget has no limit.
+        SolveFailed: no feasible routes were found.
+    """
+    require_limit("pyvrp", budget)
+    limit = None if budget.time_limit is None else time.monotonic() + budget.time_limit
+    found = search(problem_of(one, terms=terms), Search(limit, budget.iterations, seed))
+    if found.best is None:
+        raise SolveFailed(
+            f"pyvrp found no feasible routes for {one.num_nodes - 1} customers; accepted: a larger "
+            "time limit or more iterations"
+        )
+    return found.best.routes
 
 
 def supported(instance: Instance) -> frozenset[Attribute]:

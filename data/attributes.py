@@ -28,6 +28,7 @@ UNCERTAIN_CUSTOMERS = "customers that may not ask"
 SOFT_WINDOWS = "soft time windows and traffic"
 PRIZES = "prizes and penalties"
 UNCERTAIN_DEMANDS = "uncertain demands"
+REQUESTS = "requests that come over the day"
 
 
 def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
@@ -67,6 +68,7 @@ def attributes_by_name(instance: Instance) -> dict[str, Bool[Tensor, " batch"]]:
         SOFT_WINDOWS: soft,
         PRIZES: torch.full_like(none, instance.prize is not None),
         UNCERTAIN_DEMANDS: torch.full_like(none, instance.demand_law is not None),
+        REQUESTS: torch.full_like(none, instance.dispatch is not None),
     }
 
 
@@ -109,7 +111,7 @@ def variant_index(instance: Instance) -> Int[Tensor, " batch"]:
 def variant_names(instance: Instance) -> list[str]:
     """The name of each instance's variant: cvrp, ovrp, ..., mdovrpmbltw; tsp without a depot; pvrp
     or pvrp-zones with a fleet; svrptw and mdsvrptw with soft windows; pctsp with prizes; vrpsd
-    with uncertain demands.
+    with uncertain demands; dvrptw with requests that come over the day.
 
     Variants are named as if every vehicle had a capacity.
     """
@@ -126,6 +128,8 @@ def variant_names(instance: Instance) -> list[str]:
             return "pctsp"
         if held[UNCERTAIN_DEMANDS][i]:
             return "vrpsd"
+        if held[REQUESTS][i]:
+            return "dvrptw"
         mixed, classical = held[MIXED_BACKHAULS][i], held[BACKHAULS][i]
         return Variant(
             backhaul="mb" if mixed else "b" if classical else "",

@@ -25,7 +25,7 @@ PER_NODE = ("coords", "linehaul", "backhaul", "service_time", "time_window", "va
 """Fields with an axis of nodes, the second one."""
 PER_ARC = ("distance", "duration")
 """Fields with two axes of nodes."""
-RULES = (*PRIZE_FIELDS, *DEMAND_FIELDS, "traffic", "prices")
+RULES = (*PRIZE_FIELDS, *DEMAND_FIELDS, "traffic", "prices", "dispatch")
 """Fields that make another problem of an instance where they are given."""
 
 

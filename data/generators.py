@@ -16,6 +16,7 @@ from torch import Tensor
 from nco.data.city_collection import CityCollection
 from nco.data.demand_laws import DEMAND_PROBLEMS, with_uncertain_demands
 from nco.data.distributions import Coordinates, DistributionName, by_name, rand, uniform
+from nco.data.dynamic_requests import DYNAMIC_PROBLEMS, RequestLaw, dynamic_instances
 from nco.data.errors import InputError
 from nco.data.fleet_generators import FleetLaw, fleet_instances
 from nco.data.instance import MOST_LOAD, Instance
@@ -58,6 +59,7 @@ PROBLEMS = (
     *PRIZE_PROBLEMS,
     *DAY_PROBLEMS,
     *DEMAND_PROBLEMS,
+    *DYNAMIC_PROBLEMS,
 )
 """The problems that `generate` knows without city maps; on them there are those of
 `ROAD_PROBLEMS`."""
@@ -94,6 +96,7 @@ def generate(
     variants: Sequence[str] | None = None,
     cities: CityCollection | None = None,
     fleet: FleetLaw | None = None,
+    requests: RequestLaw | None = None,
 ) -> Instance:
     """Random instances of a problem, by name; `Instance` in float32.
 
@@ -112,6 +115,7 @@ def generate(
         variants: of a mixed set, draw only these, called as in the plain set.
         cities: the maps that nodes and matrices come from.
         fleet: what the fleets of `FLEET_PROBLEMS` are drawn from.
+        requests: how the days of `DYNAMIC_PROBLEMS` are cut.
 
     Raises:
         InputError: an unknown name, a size out of range, or an option that the problem or the
@@ -121,7 +125,10 @@ def generate(
         raise InputError(f"batch is {batch}; accepted: at least 1")
     on_roads = cities is not None
     least, most = num_customers if isinstance(num_customers, tuple) else (num_customers,) * 2
-    refuse_misfits(problem, least, distribution, capacity, variants, on_roads=on_roads, fleet=fleet)
+    refuse_misfits(
+        problem, least, distribution, capacity, variants,
+        on_roads=on_roads, fleet=fleet, requests=requests,
+    )  # fmt: skip
     if problem in FLEET_PROBLEMS:
         if most < least:
             raise InputError(f"num_customers is {num_customers}; accepted: [smallest, largest]")
@@ -159,6 +166,10 @@ def generate(
             early = problem != "vrpsd-detour"
             return with_uncertain_demands(routed, generator, restocking=early)
         return routed if problem == "cvrp" else with_presence(routed, generator)
+    if problem in DYNAMIC_PROBLEMS:
+        return dynamic_instances(
+            batch, num_customers, generator, coordinates, capacity=capacity, law=requests
+        )
     if problem in PRIZE_PROBLEMS:
         stochastic = problem == "spctsp"
         return pctsp_instances(batch, num_customers, generator, coordinates, stochastic=stochastic)
@@ -213,6 +224,7 @@ def refuse_misfits(
     *,
     on_roads: bool = False,
     fleet: FleetLaw | None = None,
+    requests: RequestLaw | None = None,
 ) -> None:
     """Raise `InputError` where `generate` does not know the problem, or an option is not the
     problem's; the message begins with the option's name. With city maps, ``on_roads``."""
@@ -227,6 +239,10 @@ def refuse_misfits(
         raise InputError(f"problem is {problem!r}; {accepted_names(problem, known)}")
     if fleet is not None and problem not in FLEET_PROBLEMS:
         raise InputError(f"fleet is given for {problem}; accepted for: {', '.join(FLEET_PROBLEMS)}")
+    if requests is not None and problem not in DYNAMIC_PROBLEMS:
+        raise InputError(
+            f"requests are given for {problem}; accepted for: {', '.join(DYNAMIC_PROBLEMS)}"
+        )
     tours = ("tsp", "atsp", "ptsp")
     vehicles = problem not in (*tours, *PRIZE_PROBLEMS)
     least = 2 if problem in tours else 1

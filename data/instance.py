@@ -15,6 +15,7 @@ from tensordict import TensorClass
 from torch import Tensor
 
 from nco.data.arrays import as_tensor, common_float, for_all
+from nco.data.dispatch_rules import DISPATCH, DispatchRules
 from nco.data.errors import InputError
 from nco.data.fleet import Fleet, fleet_with_dtype, validate_fleet
 from nco.data.kinds import DemandLaw, Kind
@@ -69,6 +70,8 @@ class Instance(TensorClass):
     demand_spread: Tensor | None = None  # [B, N] the law's second parameter
     demand_correlation: Tensor | None = None  # [B] of demands with each other, below 1
     restocking: Tensor | None = None  # [B] bool; a vehicle may turn back before it is empty
+    # Customers are what requests of a day are drawn from, see `nco.data.request_stream`
+    dispatch: Tensor | None = None  # [B, 4] as `nco.data.dispatch_rules.DISPATCH`
 
     def __post_init__(self) -> None:
         b, n = self.batch_size, self.valid.shape[-1]
@@ -93,6 +96,7 @@ class Instance(TensorClass):
             "demand_spread": (*b, n),
             "demand_correlation": tuple(b),
             "restocking": tuple(b),
+            "dispatch": (*b, len(DISPATCH)),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
@@ -189,6 +193,7 @@ class Instance(TensorClass):
         demand_spread: Any = None,
         demand_correlation: Any = None,
         restocking: Any = None,
+        dispatch: Any = None,
     ) -> Instance:
         """Build and validate a vehicle routing instance; what is not given is neutral.
 
@@ -265,6 +270,7 @@ class Instance(TensorClass):
             demand_spread=optional("demand_spread", demand_spread, n),
             demand_correlation=optional("demand_correlation", demand_correlation),
             restocking=None if restocking is None else flag("restocking", restocking),
+            dispatch=optional("dispatch", dispatch, len(DISPATCH)),
             batch_size=[b],
         )
         validate(instance)
@@ -348,6 +354,12 @@ def validate(instance: Instance) -> None:
     known = instance.rounding.new_tensor([r.value for r in Rounding])
     refuse("rounding", ~torch.isin(instance.rounding, known), instance.rounding,
             ", ".join(f"{r.value} ({r.name})" for r in Rounding))  # fmt: skip
+    if instance.dispatch is not None:
+        for row in instance.dispatch.double().unique(dim=0).tolist():
+            DispatchRules.of_row(row)
+        refuse("num_depots (with dispatch)", instance.num_depots != 1, instance.num_depots, "1")
+        closes = instance.time_window[:, 0, 1]
+        refuse("the depot's closing time (with dispatch)", closes.isinf(), closes, "a finite one")
     if instance.fleet is not None:
         _validate_with_fleet(instance, instance.fleet)
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from torch import Tensor
 
 from nco.data.batching import collate, unbatch
+from nco.data.dispatch_rules import DISPATCH, DispatchRules
 from nco.data.errors import InputError
 from nco.data.fleet import PER_PAIR, Fleet, make_fleet
 from nco.data.instance import FIELDS, UNLIMITED, Instance, Rounding
@@ -31,7 +32,7 @@ from nco.data.traffic import CONSTANTS, Traffic
 
 VERSION = 1
 """Of the schema. A change that an older reader would misread raises it."""
-_NAMED_ROWS = {"traffic": CONSTANTS, "prices": PRICES}
+_NAMED_ROWS = {"traffic": CONSTANTS, "prices": PRICES, "dispatch": DISPATCH}
 """Rows of numbers that are written with their names."""
 
 
@@ -48,15 +49,17 @@ Bound = Annotated[float, BeforeValidator(_infinite), Field(strict=True)]
 Node = Annotated[int, Field(strict=True)]
 
 
-class _Strict(BaseModel):
+class StrictModel(BaseModel):
+    """Refuses fields that it does not know."""
+
     # not strict as a whole: a JSON list must do for a tuple
     model_config = ConfigDict(extra="forbid")
 
 
-_Model = TypeVar("_Model", bound=_Strict)
+_Model = TypeVar("_Model", bound=StrictModel)
 
 
-class FleetModel(_Strict):
+class FleetModel(StrictModel):
     """The vehicles of one instance. Names, shapes and defaults are those of `make_fleet`; profiles
     and zones have a row for each vehicle and a column for each node."""
 
@@ -73,7 +76,7 @@ class FleetModel(_Strict):
     min_max: StrictBool | None = None
 
 
-class InstanceModel(_Strict):
+class InstanceModel(StrictModel):
     """One instance. The names, shapes and defaults are those of `Instance`, without padding."""
 
     dtype: Literal["float32", "float64"] = "float64"
@@ -105,9 +108,10 @@ class InstanceModel(_Strict):
     demand_spread: list[Number] | None = None
     demand_correlation: Number | None = None
     restocking: StrictBool | None = None
+    dispatch: dict[str, Number] | None = None
 
 
-class SolutionModel(_Strict):
+class SolutionModel(StrictModel):
     """One solution, see `Solution`; what is left out is unknown."""
 
     routes: list[list[Node]]
@@ -122,7 +126,7 @@ class SolutionModel(_Strict):
     instance: InstanceModel | None = None
 
 
-class InstancesFile(_Strict):
+class InstancesFile(StrictModel):
     """A file of instances."""
 
     format: Literal["nco-instances"]
@@ -130,7 +134,7 @@ class InstancesFile(_Strict):
     instances: Annotated[list[InstanceModel], Field(min_length=1)]
 
 
-class SolutionsFile(_Strict):
+class SolutionsFile(StrictModel):
     """A file of solutions."""
 
     format: Literal["nco-solutions"]
@@ -150,8 +154,10 @@ def read_json_instances(path: str | Path) -> Instance:
 
 def parse_json_instances(path: Path, text: str) -> Instance:
     """As `read_json_instances`, from the text of the file."""
-    model = _validated(InstancesFile, path, text)
-    return collate([_instance(m, f"{path}, instances[{i}]") for i, m in enumerate(model.instances)])
+    model = validated(InstancesFile, path, text)
+    return collate(
+        [instance_of(m, f"{path}, instances[{i}]") for i, m in enumerate(model.instances)]
+    )
 
 
 def read_json_solutions(path: str | Path) -> list[StoredSolution]:
@@ -162,11 +168,11 @@ def read_json_solutions(path: str | Path) -> list[StoredSolution]:
     """
     path = Path(path)
     solutions = []
-    for i, model in enumerate(_validated(SolutionsFile, path, read_text(path)).solutions):
+    for i, model in enumerate(validated(SolutionsFile, path, read_text(path)).solutions):
         fields = {name: getattr(model, name) for name in SolutionModel.model_fields}
         if model.instance is not None:
             where = f"{path}, solutions[{i}].instance"
-            fields["instance"] = _instance(model.instance, where)
+            fields["instance"] = instance_of(model.instance, where)
         solutions.append(StoredSolution(**fields))
     return solutions
 
@@ -178,7 +184,7 @@ def write_json_instances(instance: Instance, path: str | Path) -> None:
         InputError: the file cannot be written.
     """
     data = [instance_to_dict(one) for one in unbatch(instance)]
-    text = _text({"format": "nco-instances", "version": VERSION, "instances": data})
+    text = to_text({"format": "nco-instances", "version": VERSION, "instances": data})
     write_text(Path(path), text + "\n")
 
 
@@ -194,7 +200,7 @@ def write_json_solutions(solutions: list[Solution], path: str | Path) -> None:
 def solutions_to_json(solutions: list[Solution]) -> str:
     """The text that `write_json_solutions` writes."""
     data = [solution_to_dict(solution) for solution in solutions]
-    return _text({"format": "nco-solutions", "version": VERSION, "solutions": data})
+    return to_text({"format": "nco-solutions", "version": VERSION, "solutions": data})
 
 
 def instance_to_dict(one: Instance) -> dict[str, Any]:
@@ -233,11 +239,18 @@ def _plain(value: Any) -> Any:
     return "inf" if value == math.inf else value
 
 
-def _text(data: dict[str, Any]) -> str:
+def to_text(data: dict[str, Any]) -> str:
+    """JSON without NaN and infinity."""
     return json.dumps(data, allow_nan=False)
 
 
-def _validated(schema: type[_Model], path: Path, text: str) -> _Model:
+def validated(schema: type[_Model], path: Path, text: str) -> _Model:
+    """The contents of a file by their schema.
+
+    Raises:
+        InputError: they are not JSON, or not of this form.
+    """
+
     def refuse(word: str) -> None:
         raise InputError(f'{path}: {word} is not JSON; accepted: finite numbers, or "inf"')
 
@@ -274,7 +287,12 @@ def _validated(schema: type[_Model], path: Path, text: str) -> _Model:
         ) from error
 
 
-def _instance(model: InstanceModel, where: str) -> Instance:
+def instance_of(model: InstanceModel, where: str) -> Instance:
+    """One instance (B = 1).
+
+    Raises:
+        InputError: a value is out of range; the message begins with ``where``.
+    """
     fields = {name: getattr(model, name) for name in FIELDS if name not in ("valid", "linehaul")}
     fields["rounding"] = Rounding[model.rounding]
     fields["demand"] = model.linehaul
@@ -284,6 +302,8 @@ def _instance(model: InstanceModel, where: str) -> Instance:
             fields["traffic"] = Traffic.named(model.traffic).row()
         if model.prices is not None:
             fields["prices"] = Prices.named(model.prices).row()
+        if model.dispatch is not None:
+            fields["dispatch"] = DispatchRules.named(model.dispatch).row()
         for name in ("coords", "distance", "duration"):
             if fields[name] is not None:
                 fields[name] = _matrix(name, fields[name], dtype)

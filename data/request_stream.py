@@ -20,48 +20,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nco.data.dispatch_rules import DispatchRules
 from nco.data.errors import InputError
 from nco.data.instance import Instance, duration_matrix, is_customer
 from nco.data.noise import Scenarios, Stream, uniforms
 
-
-@final
-@dataclass(frozen=True)
-class DispatchRules:
-    """How a day is cut; times are in the unit of the instance's durations.
-
-    Raises:
-        InputError: a number is out of range.
-    """
-
-    num_epochs: int
-    epoch: float
-    """The length of one."""
-    candidates: int = 100
-    """Of each epoch."""
-    margin: float | None = None
-    """From the start of an epoch to the departure of what it dispatches; by default an epoch."""
-
-    def __post_init__(self) -> None:
-        if self.num_epochs < 1 or self.candidates < 1:
-            raise InputError(
-                f"a day has {self.num_epochs} epochs with {self.candidates} candidates each; "
-                "accepted: at least 1 of both"
-            )
-        if not self.epoch > 0 or not self.wait >= 0:
-            raise InputError(
-                f"an epoch takes {self.epoch} and its margin is {self.margin}; accepted: above 0, "
-                "and at least 0"
-            )
-
-    @property
-    def wait(self) -> float:
-        """The margin."""
-        return self.epoch if self.margin is None else self.margin
-
-    def departure(self, opens: float, epoch: int) -> float:
-        """When routes leave that the epoch dispatches."""
-        return opens + epoch * self.epoch + self.wait
+TIGHT = 1e-6
+"""Of the depot's closing time. Solvers that count time in integers round against themselves, and
+must find a route for every request that is left."""
 
 
 @final
@@ -76,6 +42,23 @@ class Requests:
     window: Float[Tensor, "batch scenario epoch candidate 2"]
     real: Bool[Tensor, "batch scenario epoch candidate"]
     """False for candidates that were dropped."""
+
+
+def rules_of(instance: Instance) -> DispatchRules:
+    """The rules that the instances of a batch share.
+
+    Raises:
+        InputError: they have none, or not the same.
+    """
+    if instance.dispatch is None:
+        raise InputError(
+            "the instance has no dispatch, which says how its day is cut; accepted: instances of "
+            "dvrptw, as nco data generate dvrptw and nco data requests make them"
+        )
+    rows = instance.dispatch.double().unique(dim=0).tolist()
+    if len(rows) != 1:
+        raise InputError(f"a batch has {len(rows)} kinds of dispatch; accepted: one")
+    return DispatchRules.of_row(rows[0])
 
 
 def draw_requests(instance: Instance, rules: DispatchRules, scenarios: Scenarios) -> Requests:
@@ -107,7 +90,7 @@ def draw_requests(instance: Instance, rules: DispatchRules, scenarios: Scenarios
     early, late = (of(column, which) for column in instance.time_window.unbind(2))
     time = duration_matrix(instance)
     opens, closes = instance.time_window[:, 0].double().view(-1, 2, 1, 1, 1).unbind(1)
-    leaves = opens + epoch * rules.epoch + rules.wait
+    leaves = opens + epoch.double() * rules.epoch + rules.wait
     real = in_time(
         leaves, of(time[:, 0], place), of(time[:, :, 0], place), early, late, service, closes
     )
@@ -123,7 +106,9 @@ def in_time(
     service: Float[Tensor, "..."],
     closes: Float[Tensor, "..."],
 ) -> Bool[Tensor, "..."]:
-    """Whether a route that leaves then can serve a request alone and be back before closing."""
+    """Whether a route that leaves then can serve a request alone and be back before closing, with
+    `TIGHT` to spare."""
     arrival = leaves + out
     home = torch.maximum(arrival, early) + service + back
-    return (arrival <= late) & (home <= closes)
+    spare = closes * TIGHT
+    return (arrival + spare <= late) & (home + spare <= closes)

@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-import numpy as np
-from torch import Tensor
-
 from nco.data.errors import InputError
 from nco.data.fleet import Fleet
-from nco.data.instance import DemandLaw, Instance, Rounding
+from nco.data.instance import DemandLaw, Instance
 from nco.data.prices import Prices
 from nco.data.traffic import Traffic
+from nco.envs.checked_lengths import Lengths, numbers
 from nco.envs.day_checker import DayRules
 from nco.envs.demand_checker import DemandRules
 from nco.envs.fleet_checker import FleetJudge
@@ -62,34 +60,11 @@ def refuse_batch(instance: Instance) -> None:
         )
 
 
-def _rounded(length: float, rounding: Rounding) -> float:
-    """A Euclidean length as an arc length. For rules that cut, one within a billionth of the next
-    whole step counts as that step: 0.7 * 10 must not become 6."""
-    slack = 1e-9 * max(length, 1.0)
-    match rounding:
-        case Rounding.NONE:
-            return length
-        case Rounding.NEAREST:
-            return float(math.floor(length + 0.5))
-        case Rounding.CEIL:
-            return float(math.ceil(length - slack))
-        case Rounding.TRUNC:
-            return float(math.floor(length + slack))
-        case Rounding.DIMACS:
-            return math.floor(10 * length + slack) / 10
-        case Rounding.EXACT:
-            return math.floor(1000 * length + 0.5) / 1000
-
-
-def _numbers(value: Tensor) -> np.ndarray:
-    return value[0].detach().double().cpu().numpy()
-
-
 def _prize_rules(instance: Instance, realised: Sequence[float] | None) -> PrizeRules | None:
     if instance.prize is None or instance.penalty is None or instance.min_prize is None:
         return None
-    prize = _numbers(instance.prize).tolist() if realised is None else realised
-    return PrizeRules(prize, _numbers(instance.penalty).tolist(), float(instance.min_prize[0]))
+    prize = numbers(instance.prize).tolist() if realised is None else realised
+    return PrizeRules(prize, numbers(instance.penalty).tolist(), float(instance.min_prize[0]))
 
 
 @final
@@ -103,21 +78,24 @@ class Judge:
         realised_prizes: Sequence[float] | None = None,
     ) -> None:
         refuse_batch(instance)
+        if instance.dispatch is not None:
+            raise InputError(
+                "the instance's customers are what requests of a day are drawn from, and no routes "
+                "over them solve it; accepted: dispatches of days (nco.envs.dispatch_checker)"
+            )
         self.tolerance = tolerance
         self.num_depots = int(instance.num_depots[0])
         self.num_vehicles = int(instance.num_vehicles[0])
         self.valid: list[bool] = instance.valid[0].tolist()
-        self.rounding = Rounding(int(instance.rounding[0]))
-        self.coords = None if instance.coords is None else _numbers(instance.coords).tolist()
-        self.distance_matrix = None if instance.distance is None else _numbers(instance.distance)
-        self.duration_matrix = None if instance.duration is None else _numbers(instance.duration)
-        self.linehaul: list[float] = _numbers(instance.linehaul).tolist()
-        self.backhaul: list[float] = _numbers(instance.backhaul).tolist()
-        self.windows: list[list[float]] = _numbers(instance.time_window).tolist()
-        self.service: list[float] = _numbers(instance.service_time).tolist()
+        lengths = Lengths.of(instance)
+        self.distance, self.duration = lengths.distance, lengths.duration
+        self.linehaul: list[float] = numbers(instance.linehaul).tolist()
+        self.backhaul: list[float] = numbers(instance.backhaul).tolist()
+        self.windows: list[list[float]] = numbers(instance.time_window).tolist()
+        self.service: list[float] = numbers(instance.service_time).tolist()
         self.mixed = bool(instance.mixed_backhaul[0])
         self.open = bool(instance.open_route[0])
-        self.presence = None if instance.presence is None else _numbers(instance.presence).tolist()
+        self.presence = None if instance.presence is None else numbers(instance.presence).tolist()
         self.capacity = float(instance.capacity[0])
         self.distance_limit = float(instance.distance_limit[0])
         self.prizes = _prize_rules(instance, realised_prizes)
@@ -176,24 +154,12 @@ class Judge:
         return DemandRules(
             law=DemandLaw(int(instance.demand_law[0])),
             mean=self.linehaul,
-            spread=_numbers(instance.demand_spread).tolist(),
+            spread=numbers(instance.demand_spread).tolist(),
             correlation=float(instance.demand_correlation[0]),
             restocking=bool(instance.restocking[0]),
             capacity=int(self.capacity),
             distance=self.distance,
         )
-
-    def distance(self, i: int, j: int) -> float:
-        if self.distance_matrix is not None:
-            return float(self.distance_matrix[i, j])
-        assert self.coords is not None
-        (x, y), (u, v) = self.coords[i], self.coords[j]
-        return _rounded(math.hypot(x - u, y - v), self.rounding)
-
-    def duration(self, i: int, j: int) -> float:
-        if self.duration_matrix is not None:
-            return float(self.duration_matrix[i, j])
-        return self.distance(i, j)
 
     def _exceeds(self, quantity: float, limit: float) -> bool:
         if math.isinf(limit):
@@ -274,8 +240,8 @@ class Judge:
         if instance.traffic is None or instance.prices is None:
             return None
         return DayRules(
-            constants=Traffic(*_numbers(instance.traffic).tolist()),
-            prices=Prices(*_numbers(instance.prices).tolist()),
+            constants=Traffic(*numbers(instance.traffic).tolist()),
+            prices=Prices(*numbers(instance.prices).tolist()),
             distance=self.distance,
             duration=self.duration,
             windows=self.windows,

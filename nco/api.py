@@ -12,6 +12,7 @@ import torch
 from nco.baselines.solver import Budget, Solver, require_seed
 from nco.data.city_collection import CityCollection
 from nco.data.city_map import Part
+from nco.data.dynamic_requests import RequestLaw
 from nco.data.errors import InputError
 from nco.data.fleet_generators import FleetLaw
 from nco.data.generators import generate as generate_with
@@ -30,6 +31,7 @@ def generate(
     cities: str | Path | None = None,
     part: Part | None = "test",
     fleet: FleetLaw | None = None,
+    requests: RequestLaw | None = None,
 ) -> Instance:
     """A batch of fresh instances; the same arguments give the same instances.
 
@@ -37,7 +39,7 @@ def generate(
         problem: its name in the literature, in lower case: ``tsp``, ``cvrp``, ``mdovrpbltw``, ...,
             or a mixed set of variants, ``mtvrp-16``, ``mtvrp-24``, ``mtvrp-48``. On city maps
             ``atsp``, ``acvrp``, ``acvrptw``, ..., ``amtvrp-48``. With vehicles that differ
-            ``pvrp`` and ``pvrp-zones``.
+            ``pvrp`` and ``pvrp-zones``. With requests that come over the day ``dvrptw``.
         num_customers: without depots; for a TSP, all nodes. For the last two also a range.
         batch: how many instances.
         seed: of the generator.
@@ -47,6 +49,7 @@ def generate(
         cities: the folder of a city map, or of a collection.
         part: of a collection, the cities to draw from; None for all.
         fleet: what vehicles are drawn from, for ``pvrp`` and ``pvrp-zones``.
+        requests: how days are cut, for ``dvrptw``.
 
     Raises:
         InputError: a name is unknown, a number out of range, or an option not the problem's; the
@@ -62,6 +65,7 @@ def generate(
         variants=variants,
         cities=None if cities is None else CityCollection.load(Path(cities), part),
         fleet=fleet,
+        requests=requests,
     )
 
 

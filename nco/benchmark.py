@@ -118,10 +118,11 @@ def _records(task: Task, outcome: Outcome) -> list[Record]:
             routes=None if answer is None else answer.routes,
             depots=None if answer is None else answer.depots,
             vehicles=None if answer is None else answer.vehicles,
+            days=None if answer is None else answer.days,
             wall_seconds=outcome.wall_seconds,
             setup_seconds=outcome.setup_seconds,
             cpu_seconds=outcome.cpu_seconds,
-            trace=[] if answer is None else answer.trace,
+            trace=[] if answer is None or answer.trace is None else answer.trace,
             solver_version=outcome.version,
             finished=provenance.utc_now(),
         )

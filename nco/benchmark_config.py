@@ -19,6 +19,7 @@ from nco.kernels import Kernel
 from nco.scenario_config import ScenarioSolverConfig
 from nco.search_config import SearchConfig
 from nco.solver_config import Seed, SolverConfig
+from nco.strategy_config import StrategyConfig
 from nco.strict import Strict
 from nco.suite_config import (
     DisplayName,
@@ -77,7 +78,8 @@ class ModelConfig(Strict):
 
 
 BenchmarkSolver = Annotated[
-    SolverConfig | ScenarioSolverConfig | ModelConfig, Field(discriminator="solver")
+    SolverConfig | ScenarioSolverConfig | StrategyConfig | ModelConfig,
+    Field(discriminator="solver"),
 ]
 """Whatever can be compared."""
 
@@ -99,6 +101,15 @@ class SolverEntry(Strict):
     its size."""
     where_installed: bool = False
     """Leave the solver out where its package is not installed."""
+
+    @model_validator(mode="after")
+    def _days_alone(self) -> SolverEntry:
+        if self.batch_size is not None and isinstance(self.solver, StrategyConfig):
+            raise ValueError(
+                f"batch_size is {self.batch_size} for {self.solver.solver}, which goes through one "
+                "day after the other; accepted: none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> SolverEntry:

@@ -118,10 +118,12 @@ def _generated(suite: GeneratedSuite) -> list[NewInstance]:
                 capacity,
                 cities=cities,
                 fleet=suite.fleet,
+                requests=suite.requests,
             )
             given = "" if capacity is None else f", capacity {capacity}"
             given += "" if cities is None else f", test cities of {cities.name}"
             given += "" if suite.fleet is None else f", {suite.fleet}"
+            given += "" if suite.requests is None else f", {suite.requests}"
             if suite.shift is not None:
                 try:
                     batch = suite.shift.apply(batch, torch.Generator().manual_seed(suite.seed))

@@ -20,24 +20,29 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter
 
+from nco.baselines.dispatching import DayStrategy
 from nco.baselines.solver import Solver, UnsupportedError
 from nco.benchmark_config import BenchmarkSolver, ModelConfig
 from nco.data.batching import collate
 from nco.data.instance import Instance
 from nco.data.solution import Solution
+from nco.day_results import dispatch_days
 from nco.provenance import package_version
 from nco.scenario_config import build_any_solver
 from nco.store import Status, Task
+from nco.strategy_config import StrategyConfig, build_strategy
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a solver gave back for one instance, not yet judged."""
 
-    routes: list[list[int]]
-    depots: list[int]
-    trace: list[tuple[float, float]]
+    routes: list[list[int]] | None = None
+    depots: list[int] | None = None
+    trace: list[tuple[float, float]] | None = None
     vehicles: list[int] | None = None
+    days: list[list[list[list[int]]]] | None = None
+    """Of a strategy for days of requests, in place of all that."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class Outcome:
     error: str | None
     answers: tuple[Answer, ...]
     wall_seconds: float
-    """Of one instance alone as its `Solution` tells; of a batch, and of a failure, the call's."""
+    """Of one instance alone as its `Solution` tells, or of one of its days; of a batch, and of a
+    failure, the call's."""
     setup_seconds: float
     """What the call took beyond that, with building the solver: imports, weights, processes."""
     cpu_seconds: float | None
@@ -78,7 +84,7 @@ class _TimeoutReached(TimeoutError):
 class Built:
     """A solver in this process."""
 
-    solver: Solver
+    solver: Solver | DayStrategy
     version: str
     """Of what does its work: a package, or weights by their digest."""
     warm: bool = False
@@ -98,7 +104,10 @@ def built(config: str) -> Built:
 def _build(config: BenchmarkSolver) -> Built:
     if not isinstance(config, ModelConfig):
         package = config.package or "nco-routing"
-        return Built(build_any_solver(config), f"{package} {package_version(package)}")
+        version = f"{package} {package_version(package)}"
+        if isinstance(config, StrategyConfig):
+            return Built(build_strategy(config), version)
+        return Built(build_any_solver(config), version)
     from nco.neural_solver import load
 
     solver = load(
@@ -130,7 +139,9 @@ def run_task(task: Task) -> Outcome:
         with _one_thread():
             own = built(task.entry.solver.model_dump_json())
             version = own.version
-            return _solve(own, task, instances, timeout, started)
+            if isinstance(own.solver, DayStrategy):
+                return _dispatch(own.solver, own.version, task, instances, timeout, started)
+            return _solve(own.solver, own, task, instances, timeout, started)
     except _TimeoutReached:
         status, error = "timeout", f"stopped after {timeout:g} s"
     except UnsupportedError as problem:
@@ -148,20 +159,51 @@ def _no_memory(problem: Exception) -> bool:
     )
 
 
+def _dispatch(
+    strategy: DayStrategy,
+    version: str,
+    task: Task,
+    instances: list[Instance],
+    timeout: float | None,
+    began: float,
+) -> Outcome:
+    """All days of one instance."""
+    (one,) = instances
+    test = task.store.header.config.suite(task.suite).scenarios
+    if one.dispatch is None or test is None:
+        raise UnsupportedError(
+            f"{strategy.name} dispatches requests that come over the day; accepted: suites of "
+            "dvrptw, with scenarios"
+        )
+    cpu_started = cpu_seconds()
+    with _time_limit(timeout):
+        found = dispatch_days(strategy, one, test.scenarios, task.entry.budget.build(), task.seed)
+    cpu, call = _difference(cpu_started, cpu_seconds()), found.seconds * test.count
+    days = [[[list(route) for route in routes] for routes in day] for day in found.days]
+    setup = time.perf_counter() - began - call
+    each = None if cpu is None else cpu / test.count
+    return Outcome("ok", None, (Answer(days=days),), found.seconds, setup, each, version)
+
+
 def _solve(
-    own: Built, task: Task, instances: list[Instance], timeout: float | None, began: float
+    solver: Solver,
+    own: Built,
+    task: Task,
+    instances: list[Instance],
+    timeout: float | None,
+    began: float,
 ) -> Outcome:
     alone = len(instances) == 1
     budget = task.entry.budget.build()
     if not own.warm and (isinstance(task.entry.solver, ModelConfig) or not alone):
         # what is done once in a process (compiling, allocating, starting other processes) is no
         # part of solving; classical solvers keep it out of the seconds of one instance themselves
-        own.solver.solve(instances[0], budget, task.seed)
+        solver.solve(instances[0], budget, task.seed)
         own.warm = True
     batch = collate(instances)
     started, cpu_started = time.perf_counter(), cpu_seconds()
     with _time_limit(timeout):
-        solutions = own.solver.solve(batch, budget, task.seed)
+        solutions = solver.solve(batch, budget, task.seed)
     call, cpu = time.perf_counter() - started, _difference(cpu_started, cpu_seconds())
     answers = _answers(solutions, len(instances))
     if not own.warm:

@@ -64,14 +64,24 @@ def train(
     A run that was interrupted goes on with --resume FOLDER.
     """
     from nco.config_files import apply_overrides, load_yaml, parse
-    from nco.train_config import TrainConfig
+    from nco.data.dynamic_requests import DYNAMIC_PROBLEMS
 
     values = apply_overrides(load_yaml(config), overrides or [])
-    parsed = parse(TrainConfig, values, config)
-    from nco.training import train as run_training
-
     try:
-        typer.echo(run_training(parsed, resume=resume, progress=not quiet))
+        if values.get("problem") in DYNAMIC_PROBLEMS:
+            # days are dispatched request by request, not node by node
+            from nco.dispatch_config import DispatchTrainConfig
+            from nco.dispatch_training import train_dispatcher
+
+            days = parse(DispatchTrainConfig, values, config)
+            typer.echo(train_dispatcher(days, resume=resume, progress=not quiet))
+        else:
+            from nco.train_config import TrainConfig
+
+            parsed = parse(TrainConfig, values, config)
+            from nco.training import train as run_training
+
+            typer.echo(run_training(parsed, resume=resume, progress=not quiet))
     except KeyboardInterrupt as stop:
         _interrupted(str(stop) or "before the first epoch")
 
@@ -178,9 +188,10 @@ def solvers() -> None:
     from rich.table import Table
 
     from nco.solver_config import available_solvers
+    from nco.strategy_config import available_strategies
 
     table = Table("solver", "installed", "problems", "note")
-    for info in available_solvers():
+    for info in (*available_solvers(), *available_strategies()):
         here = "yes" if info.installed else f'no: pip install "nco-routing[{info.extra}]"'
         table.add_row(info.name, here, ", ".join(info.problems), info.note)
     Console(markup=False, highlight=False).print(table)

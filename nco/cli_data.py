@@ -22,6 +22,35 @@ Rounding = Annotated[
 ]
 
 
+Epochs = Annotated[
+    int | None,
+    typer.Option(help="For dvrptw: of a day; by default 5.", show_default=False),
+]
+Rate = Annotated[
+    int | None,
+    typer.Option(
+        help="For dvrptw: requests that come in at the start of an epoch, those included that are "
+        "dropped because they could not be served; by default so many that a day has twice the "
+        "customers.",
+        show_default=False,
+    ),
+]
+EpochLength = Annotated[
+    float | None,
+    typer.Option(
+        help="For dvrptw: by default the day holds two more epochs than have requests.",
+        show_default=False,
+    ),
+]
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        help="For dvrptw: from the start of an epoch until its routes leave; by default an epoch.",
+        show_default=False,
+    ),
+]
+
+
 @app.command()
 def generate(
     problem: Annotated[str, typer.Argument(help="tsp, cvrp, vrptw, ..., mtvrp-16, ...")],
@@ -78,17 +107,30 @@ def generate(
             show_default=False,
         ),
     ] = None,
+    epochs: Epochs = None,
+    rate: Rate = None,
+    epoch_length: EpochLength = None,
+    margin: Margin = None,
+    windows: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            help="For dvrptw: shortest and longest window, in a day of 4.6; by default 0.5 1.5.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Draw fresh instances and write them.
 
     The problems are tsp, atsp, all variants of the CVRP from ovrp to mdovrpmbltw by their names in
     the literature, and the mixed sets mtvrp-16, mtvrp-24 and mtvrp-48, whose instances draw a
     variant each. With vehicles that differ they are pvrp and pvrp-zones. On city maps they are
-    atsp, acvrp, acvrptw, aovrp, ..., amtvrp-16 and so on.
+    atsp, acvrp, acvrptw, aovrp, ..., amtvrp-16 and so on. Customers of dvrptw are what requests of
+    a day are drawn from, epoch by epoch.
     """
     from nco import data_files
     from nco.api import generate as draw
     from nco.data.city_map import part_by_name
+    from nco.data.dynamic_requests import request_law
     from nco.data.fleet_generators import fleet_law
 
     drawn = draw(
@@ -102,9 +144,41 @@ def generate(
         cities,
         part_by_name(part),
         fleet_law(vehicles, profile),
+        request_law(epochs, rate, epoch_length, margin, windows),
     )
     names = [f"{problem}{num_customers}-{seed}-{i}" for i in range(1, batch + 1)]
     for path in data_files.write_all(drawn, names, output):
+        typer.echo(path)
+
+
+@app.command()
+def requests(
+    source: Annotated[Path, typer.Argument(help="Instances with time windows, of any format.")],
+    target: Annotated[Path, typer.Argument(help="A .json file.")],
+    epochs: Epochs = None,
+    rate: Rate = None,
+    epoch_length: EpochLength = None,
+    margin: Margin = None,
+    seed: Annotated[int, typer.Option(help="Names the days; another seed, other days.")] = 0,
+    rounding: Rounding = None,
+) -> None:
+    """Make instances of dvrptw whose requests are drawn from the customers of static ones.
+
+    As in the EURO meets NeurIPS 2022 competition: place, demand, service and window of a request
+    are drawn independently of each other.
+    """
+    import torch
+
+    from nco import data_files, solve_files
+    from nco.baselines.solver import require_seed
+    from nco.data.dynamic_requests import RequestLaw, request_law, with_requests
+    from nco.data.files import read
+
+    law = request_law(epochs, rate, epoch_length, margin, None) or RequestLaw()
+    generator = torch.Generator().manual_seed(require_seed(seed))
+    days = with_requests(read(source, rounding=rounding), law, generator)
+    names = solve_files.instance_names(source, days.batch_size[0])
+    for path in data_files.write_all(days, names, target):
         typer.echo(path)
 
 

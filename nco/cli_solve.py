@@ -96,17 +96,50 @@ def solve(
         Path | None,
         typer.Option("--map", help="Stops: the same as an .html page that needs no network."),
     ] = None,
+    scenarios: Annotated[
+        int | None,
+        typer.Option(
+            help="For dvrptw: days of each instance, by default 20; the budget is of an epoch.",
+            show_default=False,
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Solve instances: cost, routes, feasibility and seconds."""
-    from nco import shipped, solve_files, solve_stops
+    """Solve instances: cost, routes, feasibility and seconds.
+
+    Instances of dvrptw are solved by strategies (dispatch-greedy, ...), which dispatch requests
+    that come over the day.
+    """
+    from nco import shipped, solve_days, solve_files, solve_stops
     from nco.api import solve as solve_instance
     from nco.baselines.solver import Budget, SolveFailed, UnsupportedError
-    from nco.data.errors import shortened
+    from nco.data.errors import InputError, shortened
 
+    budget = Budget(time_limit=time_limit, iterations=iterations)
+    if solver is not None and solve_days.wanted_for(solver):
+        given = {
+            "samples": samples, "augment": augment, "search": search,
+            "search-option": search_option, "reference": reference, "plot": plot, "osrm": osrm,
+            "city": city, "capacity": capacity, "vehicles": vehicles, "radius": radius,
+            "geojson": geojson, "map": map_page,
+        }  # fmt: skip
+        named = [f"--{name}" for name, value in given.items() if value is not None]
+        if named:
+            raise InputError(
+                f"{', '.join(named)} given with {solver}; accepted with days of requests: none of "
+                "these"
+            )
+        days = solve_days.DayOptions(scenarios, rounding, output)
+        solve_days.solve_days(files, solver, budget, seed, days, progress=not quiet)
+        return
+    if scenarios is not None:
+        raise InputError(
+            f"--scenarios is {scenarios}, but {solver or 'a model'} does not dispatch days; "
+            "accepted: none"
+        )
     solvers = shipped.Solvers(
         solver,
-        Budget(time_limit=time_limit, iterations=iterations),
+        budget,
         samples=samples,
         augment=augment,
         search=search,

@@ -14,6 +14,7 @@ from nco.data.attributes import variant_names
 from nco.data.batching import unbatch
 from nco.data.files import INSTANCE_SUFFIXES, write
 from nco.data.instance import Instance, Rounding, is_customer
+from nco.data.request_stream import rules_of
 from nco.data.writable import set_attributes
 from nco.solve_files import number
 
@@ -61,6 +62,12 @@ def facts(one: Instance) -> dict[str, str]:
                 told[name] += f", at least {routes} route" + ("" if routes == 1 else "s")
     if math.isfinite(capacity):
         told["capacity"] = number(capacity)
+    if one.dispatch is not None:
+        rules = rules_of(one)
+        told["requests"] = (
+            f"drawn from the customers: {rules.num_epochs} epochs of {number(rules.epoch)}, up to "
+            f"{rules.candidates} in each; routes leave {number(rules.wait)} after it begins"
+        )
     return told
 
 

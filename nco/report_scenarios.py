@@ -10,6 +10,7 @@ from nco.report_tables import DASH, cost_digits, interval_text, over, percent
 from nco.scenario_results import ScenarioResult, ScenarioTestConfig
 from nco.statistics import Estimate, compare, estimate, frequency
 from nco.store import Record
+from nco.strategy_config import HindsightConfig
 from nco.summary import SuiteSummary
 
 Figures = dict[str, dict[str, float]]
@@ -35,6 +36,12 @@ def scenario_blocks(
         "scenarios. Kept: scenarios without a failure, with the Wilson interval over all "
         "scenarios of all instances."
     )
+    knowing = _knowing(summary)
+    if knowing:
+        told += (
+            f" {', '.join(knowing)}: told all requests of a day at its start, so no strategy; a "
+            "lower bound where its routes are good enough, and never what others differ from here."
+        )
     first = _results(found[solvers[0]])[0]
     blocks: list[Block] = [
         Heading(3, "In test scenarios"),
@@ -44,6 +51,12 @@ def scenario_blocks(
     if len(first.parts) > 1 or first.measures:
         blocks.append(_parts_table(found, solvers))
     return blocks
+
+
+def _knowing(summary: SuiteSummary) -> list[str]:
+    """Who is told the whole scenario beforehand."""
+    solvers = ((row.entry.name, row.entry.solver) for row in summary.rows)
+    return [name for name, solver in solvers if isinstance(solver, HindsightConfig)]
 
 
 def _results(records: Sequence[Record]) -> list[ScenarioResult]:
@@ -69,11 +82,14 @@ def _table(
     seed, total = summary.store.header.config.seed, len(summary.instances)
     means = {name: _by_instance(found[name], lambda r: r.mean) for name in solvers}
     tails = {name: _by_instance(found[name], lambda r: r.cvar) for name in solvers}
-    best = min(solvers, key=lambda name: (-len(means[name]), _mean(means[name])))
+    knowing = _knowing(summary)
+    real = [name for name in solvers if name not in knowing] or solvers
+    best = min(real, key=lambda name: (-len(means[name]), _mean(means[name])))
     digits = cost_digits(_mean(means[name]) for name in solvers)
     rows = []
     for name in solvers:
-        cells = [Cell(name, over(len(means[name]), total))]
+        note = over(len(means[name]), total)
+        cells = [Cell(name, ", ".join(filter(None, [note, "knows all" * (name in knowing)])))]
         for figures in (means, tails):
             cells.append(_estimate_cell(figures[name], seed, digits))
             cells.append(_difference_cell(figures, name, best, seed))

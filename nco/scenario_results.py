@@ -29,6 +29,11 @@ class ScenarioTestConfig(BaseModel):
     """The level of the CVaR that is reported."""
 
     @property
+    def scenarios(self) -> Scenarios:
+        """As the noise names them."""
+        return Scenarios(Split.TEST, self.count, self.seed)
+
+    @property
     def objective(self) -> Objective:
         """The one beside the mean."""
         return Objective(self.cvar)
@@ -77,8 +82,7 @@ def scenario_result(
         InputError: the instance lacks what the simulation needs, or there is no route.
     """
     plans = stacked(instance, [(routes, depots)])
-    scenarios = Scenarios(Split.TEST, test.count, test.seed)
-    found = outcomes_in_parts(simulation, instance, plans, scenarios)
+    found = outcomes_in_parts(simulation, instance, plans, test.scenarios)
     costs, parts, measures = found.cost[0, 0], found.parts[0, 0], found.measures[0, 0]
     failed = torch.zeros(test.count, dtype=torch.bool)
     for name in simulation.failure_names:

@@ -24,6 +24,7 @@ from nco.data.plot import PLOT_SUFFIXES, require_drawable, write_plot
 from nco.data.solution import Solution
 from nco.envs.checker import check_routes
 from nco.statistics import gap
+from nco.strategy_config import STRATEGIES
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def jobs_of(
         if target is not None:
             require_expressible(instance, target)
         cost = reference_cost(references[i], instance) if references else None
-        jobs.append(Job(name, instance, cost, target, plots[i]))
+        hint = "" if instance.dispatch is None else f"; such days are for {', '.join(STRATEGIES)}"
+        jobs.append(Job(name, instance, cost, target, plots[i], hint))
     return jobs
 
 

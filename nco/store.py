@@ -57,6 +57,9 @@ class Record(BaseModel):
     depots: list[int] | None = None
     vehicles: list[int] | None = None
     """Of each route, with a fleet."""
+    days: list[list[list[list[int]]]] | None = None
+    """Of dvrptw in place of routes: by test scenario, epoch and route, requests by their numbers.
+    Seconds are then those of one day."""
     cost: float | None = None
     feasible: bool = False
     violations: list[str] = []

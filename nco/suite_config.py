@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from nco.data.dynamic_requests import DYNAMIC_PROBLEMS, RequestLaw
 from nco.data.fleet_generators import FleetLaw
 from nco.data.multi_task import variants_of
 from nco.data.shifts import Shift
@@ -83,6 +84,8 @@ class _Drawn(Strict):
     left out with its suite where the environment does not have it."""
     fleet: FleetLaw | None = None
     """Of pvrp and pvrp-zones: what vehicles are drawn from."""
+    requests: RequestLaw | None = None
+    """Of dvrptw: how days are cut."""
     shift: Shift | None = None
     """One way in which the instances drawn differ from the published ones."""
     axis: Axis | None = None
@@ -106,9 +109,15 @@ class GeneratedSuite(_Drawn):
 
     @model_validator(mode="after")
     def _simulated(self) -> GeneratedSuite:
-        if self.scenarios is not None and self.problem not in scenario_costs:
+        known = (*scenario_costs, *DYNAMIC_PROBLEMS)
+        if self.scenarios is not None and self.problem not in known:
             raise ValueError(
-                f"scenarios are given for {self.problem}; accepted for: {', '.join(scenario_costs)}"
+                f"scenarios are given for {self.problem}; accepted for: {', '.join(known)}"
+            )
+        if self.scenarios is None and self.problem in DYNAMIC_PROBLEMS:
+            raise ValueError(
+                f"scenarios are missing for {self.problem}; accepted: the days to dispatch, such "
+                "as {count: 100}"
             )
         return self
 

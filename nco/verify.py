@@ -10,15 +10,17 @@ from pathlib import Path
 
 from nco.benchmark_config import BenchmarkConfig
 from nco.data.batching import unbatch
+from nco.data.day_files import is_days_file, read_days
 from nco.data.errors import InputError, shortened
 from nco.data.files import read, read_solution
 from nco.data.instance import Instance, Rounding
 from nco.data.json_format import read_json_solutions
 from nco.data.solution_files import StoredSolution
 from nco.data.text_file import read_text
+from nco.day_results import days_result
 from nco.envs.checker import check_routes
 from nco.envs.variants import scenario_costs
-from nco.scenario_results import scenario_result
+from nco.scenario_results import ScenarioTestConfig, scenario_result
 from nco.store import HEADER, InstanceEntry, Key, Record, checksum_of, open_store
 from nco.suite_config import GeneratedSuite, SingleSuite
 
@@ -49,6 +51,8 @@ def judged(record: Record, instance: Instance, suite: SingleSuite | None = None)
 
     A run that was stopped or failed stays one, whatever its routes are worth.
     """
+    if record.days is not None:
+        return _judged_days(record, instance, suite)
     facts: dict[str, object] = {
         "cost": None, "feasible": False, "violations": [], "scenarios": None
     }  # fmt: skip
@@ -71,6 +75,25 @@ def judged(record: Record, instance: Instance, suite: SingleSuite | None = None)
                 )  # fmt: skip
         if record.status not in ("ok", "infeasible"):
             facts["status"] = record.status
+    return record.model_copy(update=facts)
+
+
+def _judged_days(record: Record, instance: Instance, suite: SingleSuite | None) -> Record:
+    """As `judged`, of days of requests; the cost is the mean over the days."""
+    facts: dict[str, object] = {"cost": None, "feasible": False, "scenarios": None}
+    test = None if suite is None else suite.scenarios
+    try:
+        if test is None:
+            raise InputError("there are days, but the suite has no scenarios")
+        found, broken = days_result(test, instance, record.days or [])
+    except InputError as error:
+        facts |= {"status": "infeasible", "violations": [str(error)]}
+    else:
+        facts |= {"violations": broken, "status": "infeasible" if broken else "ok"}
+        if not broken:
+            facts |= {"cost": found.mean, "feasible": True, "scenarios": found}
+    if record.status not in ("ok", "infeasible"):
+        facts["status"] = record.status
     return record.model_copy(update=facts)
 
 
@@ -101,7 +124,7 @@ def verify_store(path: Path) -> VerifyReport:
         for mismatch in _record_mismatches(store.header.config, instances, record, expected):
             mismatches.append(f"results.jsonl, line {number} ({_place(record)}): {mismatch}")
     there = {record.key for record in lines}
-    checked = sum(record.routes is not None for record in lines)
+    checked = sum(not (record.routes is None and record.days is None) for record in lines)
     return VerifyReport(checked, mismatches, len(expected - there))
 
 
@@ -119,6 +142,8 @@ def verify_solution(
     Raises:
         InputError: a file cannot be read, or the instances do not fit the solutions.
     """
+    if is_days_file(solution_file):
+        return _verify_days(solution_file, instance_file)
     is_json = solution_file.suffix.lower() == ".json"
     stored = read_json_solutions(solution_file) if is_json else [read_solution(solution_file)]
     if instance_file is not None:
@@ -139,6 +164,21 @@ def verify_solution(
             )
         place = f"solution {number}: " if len(stored) > 1 else ""
         mismatches += [place + text for text in _solution_mismatches(solution, instance)]
+    return VerifyReport(len(stored), mismatches)
+
+
+def _verify_days(path: Path, instance_file: Path | None) -> VerifyReport:
+    if instance_file is not None:
+        raise InputError(f"{path} holds its instances; accepted: no --instance")
+    stored = read_days(path)
+    mismatches = []
+    for number, entry in enumerate(stored, start=1):
+        place = f"days {number}: " if len(stored) > 1 else ""
+        test = ScenarioTestConfig(count=entry.scenarios, seed=entry.scenario_seed)
+        found, broken = days_result(test, entry.instance, entry.dispatched)
+        mismatches += [place + text for text in broken]
+        if not _same(entry.mean, found.mean):
+            mismatches.append(f"{place}mean cost is {entry.mean}, recomputed {found.mean}")
     return VerifyReport(len(stored), mismatches)
 
 
@@ -173,7 +213,8 @@ def _record_mismatches(
     if instance is None:
         yield "cannot be checked, its instance is missing or has changed"
         return
-    if record.routes is None and record.status in ("ok", "infeasible"):
+    nothing = record.routes is None and record.days is None
+    if nothing and record.status in ("ok", "infeasible"):
         yield f"status is {record.status!r}, but there are no routes"
     true = judged(record, instance, config.suite(record.suite))
     if not _same(record.cost, true.cost):

@@ -17,7 +17,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from nco.algorithm import STREAMS, ValidationSet, learning_rate_factor, stream_seed
 from nco.config_files import load_yaml, parse, preset_names
 from nco.data.demand_laws import DEMAND_PROBLEMS
+from nco.data.dynamic_requests import DYNAMIC_PROBLEMS
 from nco.data.errors import InputError
+from nco.dispatch_config import DispatchTrainConfig
 from nco.likelihood import policy_gradient
 from nco.model_files import load_model
 from nco.reinforce import moving_average
@@ -298,7 +300,17 @@ def test_streams_of_random_numbers_do_not_meet() -> None:
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-@pytest.mark.parametrize("name", [n for n in preset_names() if not n.startswith("benchmark")])
+TRAININGS = [n for n in preset_names() if not n.startswith("benchmark")]
+DISPATCHERS = [n for n in TRAININGS if load_yaml(n)["problem"] in DYNAMIC_PROBLEMS]
+
+
+@pytest.mark.parametrize("name", DISPATCHERS)
+def test_every_shipped_training_of_a_dispatcher_is_valid(name: str) -> None:
+    """It passes the schema, and says the name that it has."""
+    assert parse(DispatchTrainConfig, load_yaml(name), name).name == name
+
+
+@pytest.mark.parametrize("name", [n for n in TRAININGS if n not in DISPATCHERS])
 def test_every_shipped_training_configuration_is_valid(name: str) -> None:
     """The presets pass the schema, say the name that they have, and their networks can be built:
     with a gate for each layer that is to have experts."""
