@@ -26,10 +26,12 @@ from torch.utils.data import DataLoader
 from nco.build import build_sampled_env
 from nco.captured_rollout import CapturedRollouts
 from nco.data.attributes import variant_names
+from nco.data.batching import replace
 from nco.data.city_collection import CityCollection
 from nco.data.generators import generate
 from nco.data.instance import Instance
 from nco.data.noise import Scenarios, Split, hash_words
+from nco.data.prices import PRICES
 from nco.decode import decode
 from nco.envs.adaptive import AdaptiveEnvironment
 from nco.envs.environment import Environment
@@ -48,6 +50,8 @@ from nco.train_config import (
 
 STREAMS = {"instances": 0, "actions": 1, "evaluation": 2, "weights": 3}
 """What randomness is drawn for; each has numbers of its own."""
+LATENESS_PRICES = ("lateness", "overtime")
+"""What `nco.train_config.LatenessRampConfig` is about."""
 GAP = "val/gap_percent"
 """The mean over instances of cost over reference cost, less one; with a variant's name behind a
 slash, over its instances only."""
@@ -181,10 +185,19 @@ class Algorithm(pl.LightningModule, ABC):
             fleet=data.fleet,
         )
 
+    def priced(self, instance: Instance, done: float) -> Instance:
+        """The instances at the prices of this share of the run."""
+        ramp = self.config.data.lateness
+        if ramp is None or instance.prices is None:
+            return instance
+        shares = [ramp.share(done) if name in LATENESS_PRICES else 1.0 for name in PRICES]
+        return replace(instance, {"prices": instance.prices * instance.prices.new_tensor(shares)})
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         loop = self.config.training
         index = self.current_epoch * loop.batches_per_epoch + batch_idx
         instance = self.draw(loop.batch_size, self.generator("instances", index))
+        instance = self.priced(instance, index / (loop.epochs * loop.batches_per_epoch))
         trajectory, encoding = self.rollout(instance, self.generator("actions", index))
         advantage = self.advantage(instance, trajectory)
         # costs are minimised: a positive advantage raises the likelihood

@@ -19,6 +19,9 @@ from nco.rollout import Trajectory, rollout
 from nco.strategies import Sampling
 from nco.train_config import SharedBaselineConfig, TrainConfig
 
+SMALLEST = 1e-6
+"""A standard deviation below this part of the mean cost is that of rounding."""
+
 
 @final
 class SharedBaseline(Algorithm):
@@ -30,6 +33,7 @@ class SharedBaseline(Algorithm):
         assert isinstance(settings, SharedBaselineConfig)
         self.num_starts = settings.num_starts
         self.forced_starts = settings.forced_starts
+        self.unit = settings.advantage
         norm = settings.reward_norm
         self.variant_means = None if norm is None else VariantMeans(norm.alpha)
 
@@ -56,6 +60,10 @@ class SharedBaseline(Algorithm):
         self, instance: Instance, trajectory: Trajectory
     ) -> Float[Tensor, "batch trajectory"]:
         costs = trajectory.costs
+        if self.unit == "rank":
+            return rank_advantage(costs)
+        if self.unit == "standard":
+            return standard_advantage(costs)
         advantage = costs.mean(1, keepdim=True) - costs
         if self.variant_means is None:
             return advantage
@@ -64,3 +72,24 @@ class SharedBaseline(Algorithm):
 
     def extra_loss(self, instance: Instance, trajectory: Trajectory) -> Tensor | None:
         return None
+
+
+def standard_advantage(
+    costs: Float[Tensor, "batch trajectory"],
+) -> Float[Tensor, "batch trajectory"]:
+    """How many standard deviations of an instance's costs each is cheaper than their mean."""
+    mean = costs.mean(1, keepdim=True)
+    spread = costs.std(1, keepdim=True, correction=0)
+    least = (SMALLEST * mean.abs()).clamp(min=torch.finfo(costs.dtype).tiny)
+    return (mean - costs) / torch.maximum(spread, least)
+
+
+def rank_advantage(
+    costs: Float[Tensor, "batch trajectory"],
+) -> Float[Tensor, "batch trajectory"]:
+    """The share of the other trajectories that are dearer, less the share of those that are
+    cheaper: from -1 to 1, equal costs alike, and 0 in the mean of an instance."""
+    ordered = costs.sort(1).values
+    cheaper = torch.searchsorted(ordered, costs.contiguous())
+    dearer = costs.shape[1] - torch.searchsorted(ordered, costs.contiguous(), right=True)
+    return (dearer - cheaper).to(costs.dtype) / (costs.shape[1] - 1)

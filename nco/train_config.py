@@ -20,7 +20,7 @@ from pydantic import (
 from nco.adapters import NewColumns
 from nco.data.errors import InputError
 from nco.data.fleet_generators import FleetLaw
-from nco.data.generators import InstanceDistribution, refuse_misfits
+from nco.data.generators import DAY_PROBLEMS, InstanceDistribution, refuse_misfits
 from nco.envs.adaptive import AdaptiveEnvironment, refuse_hindsight
 from nco.envs.variants import environments
 from nco.kernels import Kernel
@@ -29,6 +29,22 @@ from nco.problem_names import SIMULATED, Problem
 from nco.scenario_config import ScenarioSolverConfig
 from nco.solver_config import Seed, SolverConfig
 from nco.strict import Strict
+
+
+class LatenessRampConfig(Strict):
+    """Lateness and overtime are cheap at first and reach their prices in time.
+
+    At full price most routes of a policy that knows nothing cost ten times what a route for each
+    customer costs; that is learnt within some batches, and no longer left."""
+
+    start: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """The share of the prices that is asked at first; it grows by equal factors."""
+    until: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """The share of the run after which all of it is."""
+
+    def share(self, done: float) -> float:
+        """Of the prices, after this share of the run."""
+        return self.start ** max(0.0, 1 - done / self.until)
 
 
 class DataConfig(Strict):
@@ -48,6 +64,8 @@ class DataConfig(Strict):
 
     fleet: FleetLaw | None = None
     """Of pvrp and pvrp-zones: what vehicles are drawn from; by default as `FleetLaw` says."""
+    lateness: LatenessRampConfig | None = None
+    """Of svrptw and mdsvrptw: cheap at first; by default at its price from the beginning."""
 
     @model_validator(mode="after")
     def _ordered(self) -> DataConfig:
@@ -75,11 +93,22 @@ class SharedBaselineConfig(Strict):
     al. 2019, "Buy 4 REINFORCE samples"), as a policy that is decoded once needs it."""
     reward_norm: RewardNormConfig | None = None
     """For mixed problems, whose variants differ in what they cost."""
+    advantage: Literal["difference", "standard", "rank"] = "difference"
+    """What a trajectory is worth beside the others of its instance: how much cheaper than their
+    mean it is; the same in standard deviations (Shao et al. 2024, arXiv 2402.03300); or its place
+    in their order, from -1 for the dearest to 1 for the cheapest, so that no price, however high,
+    weighs more than the next. The last two are
+    for costs with rare, huge values: soft windows, CVaR."""
 
     @model_validator(mode="after")
     def _several(self) -> SharedBaselineConfig:
         if self.num_starts == 1:
             raise ValueError("num_starts 1 leaves no other trajectory to compare with; at least 2")
+        if self.reward_norm is not None and self.advantage != "difference":
+            raise ValueError(
+                f"reward_norm is given with advantage {self.advantage}, which has no unit; "
+                "accepted: one of them"
+            )
         return self
 
 
@@ -258,6 +287,11 @@ class TrainConfig(Strict):
             )
         except InputError as error:
             raise ValueError(f"data.{error}") from error
+        if data.lateness is not None and self.problem not in DAY_PROBLEMS:
+            raise ValueError(
+                f"data.lateness is given for {self.problem}, which has no soft windows; accepted "
+                f"for: {', '.join(DAY_PROBLEMS)}"
+            )
         chosen = self.validation
         try:
             refuse_hindsight(

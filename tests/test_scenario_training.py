@@ -17,9 +17,11 @@ from nco.config_files import parse
 from nco.data.errors import InputError
 from nco.data.generators import generate
 from nco.data.noise import Scenarios, Split
+from nco.data.prices import PRICES
 from nco.envs.objective import MEAN, Objective
 from nco.envs.scenario_cost import outcomes_in_parts
 from nco.envs.variants import environments, scenario_costs
+from nco.pomo_training import rank_advantage, standard_advantage
 from nco.statistics import frequency
 from nco.train_config import TrainConfig
 from nco.training import build_algorithm, train
@@ -86,6 +88,61 @@ def test_the_advantage_is_that_within_each_scenario(tmp_path: Path, cvar: float)
         expected = worst.mean(1, keepdim=True) - worst
     found = module.advantage(instance, trajectory)
     torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_advantages_without_a_unit() -> None:
+    """Standard deviations and ranks: those of each instance by definition, unchanged where costs
+    are multiplied and shifted; ranks count pairs, and one huge cost changes nothing."""
+    costs = torch.tensor([[3.0, 1.0, 2.0, 2.0], [5.0, 5.0, 5.0, 5.0]])
+    expected = torch.tensor([[-1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    torch.testing.assert_close(rank_advantage(costs), expected)
+    huge = costs.clone()
+    huge[0, 0] = 1e9
+    torch.testing.assert_close(rank_advantage(huge), expected)
+    torch.testing.assert_close(rank_advantage(40 * costs - 7), expected)
+    spread = math.sqrt(0.5)
+    found = standard_advantage(costs)
+    torch.testing.assert_close(found[0], torch.tensor([-1.0, 1.0, 0.0, 0.0]) / spread)
+    assert found[1].tolist() == [0.0] * 4
+    # rounding of large equal costs is no difference
+    assert float(standard_advantage(torch.full((1, 7), 39_289.7)).abs().max()) < 0.1
+
+
+@pytest.mark.parametrize("kind", ["difference", "standard", "rank"])
+def test_the_advantage_asked_for_is_taken(tmp_path: Path, kind: str) -> None:
+    """The algorithm's own on its trajectories."""
+    settings = config(tmp_path, algorithm={"type": "pomo", "advantage": kind})
+    validation = generate("ptsp", num_customers=8, batch=2, generator=seeded())
+    module = build_algorithm(settings, ValidationSet(validation, None))
+    instance = module.draw(4, seeded(1))
+    trajectory, _ = module.rollout(instance, seeded(2))
+    costs = trajectory.costs
+    expected = {
+        "difference": costs.mean(1, keepdim=True) - costs,
+        "standard": standard_advantage(costs),
+        "rank": rank_advantage(costs),
+    }
+    torch.testing.assert_close(module.advantage(instance, trajectory), expected[kind])
+
+
+def test_lateness_becomes_dear_in_time(tmp_path: Path) -> None:
+    """From its share at the start by equal factors to the price, like overtime; nothing else."""
+    ramp = {"start": 0.01, "until": 0.5}
+    data = {"num_customers": 4, "distribution": "correlated", "lateness": ramp}
+    settings = config(tmp_path, problem="svrptw", data=data)
+    validation = generate(
+        "svrptw", num_customers=4, batch=2, generator=seeded(), distribution="correlated"
+    )
+    module = build_algorithm(settings, ValidationSet(validation, None))
+    assert validation.prices is not None
+    for done, share in ((0.0, 0.01), (0.25, 0.1), (0.5, 1.0), (0.9, 1.0)):
+        prices = module.priced(validation, done).prices
+        assert prices is not None
+        ratio = (prices / validation.prices)[0].tolist()
+        expected = [share if name in ("lateness", "overtime") else 1.0 for name in PRICES]
+        assert ratio == pytest.approx(expected)
+    with pytest.raises(InputError, match=r"data\.lateness is given for ptsp.* svrptw, mdsvrptw"):
+        config(tmp_path, data={"num_customers": 8, "lateness": ramp})
 
 
 def test_training_and_validation_share_no_scenario(tmp_path: Path) -> None:

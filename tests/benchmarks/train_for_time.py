@@ -56,6 +56,7 @@ def train(algorithm: Algorithm, budget: float) -> Spent:
         for group in optimiser.param_groups:
             group["lr"] = config.optimizer.lr * learning_rate_factor(schedule, step, 0, RESOLUTION)
         instance = algorithm.draw(batch, algorithm.generator("instances", index))
+        instance = algorithm.priced(instance, spent.cpu_seconds / budget)
         actions = algorithm.generator("actions", index)
         trajectory, encoding = algorithm.rollout(instance, actions)
         weights = -algorithm.advantage(instance, trajectory) / trajectory.costs.numel()
