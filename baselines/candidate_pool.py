@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nco.baselines.equivalents import Equivalent
 from nco.baselines.solver import Budget, SolveFailed, Solver
@@ -20,7 +20,7 @@ from nco.data.instance import Instance
 from nco.data.noise import hash_words
 from nco.data.solution import Solution
 from nco.envs.checker import evaluate
-from nco.envs.plans import PlanValue, stacked
+from nco.envs.plans import PlanValue, plan_key, stacked
 
 SOLVING = 0.8
 """The share of a time limit that solvers get; the rest is for pricing what they find."""
@@ -32,6 +32,16 @@ class Found:
 
     plans: list[Routes]
     seconds: float
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A plan of one instance, and what it took to find it."""
+
+    routes: Routes
+    seconds: float
+    priced: int = 0
+    """As `nco.data.solution.Solution.plan_scenarios`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ class EquivalentSolver:
 
     def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
         """See `nco.baselines.solver.Solver`; the budget goes to the solver."""
-        return solved_singly(self.name, instance, lambda one: self.plan(one, budget, seed))
+        return solved_singly(self.name, instance, lambda one: Chosen(*self.plan(one, budget, seed)))
 
     def plan(self, one: Instance, budget: Budget, seed: int) -> tuple[Routes, float]:
         """Of one instance (B = 1), and the seconds that it took.
@@ -80,7 +90,8 @@ class CandidatePool:
     """The best of many plans on selection scenarios.
 
     A time limit is shared out evenly among the runs; an iteration limit holds for each of them.
-    Whatever run fails, all fail.
+    Whatever run fails, all fail. Each problem is solved once before any is solved with another
+    seed, until all runs are done or there are as many plans as may be priced.
 
     Args:
         equivalents: certain problems, each solved by every solver with every seed.
@@ -101,11 +112,12 @@ class CandidatePool:
     def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
         """See `nco.baselines.solver.Solver`."""
 
-        def best(one: Instance) -> tuple[Routes, float]:
+        def best(one: Instance) -> Chosen:
             found = self.candidates(one, budget, seed)
             began = time.perf_counter()
             chosen = best_plan(self.value, one, found.plans)
-            return chosen, found.seconds + time.perf_counter() - began
+            seconds = found.seconds + time.perf_counter() - began
+            return Chosen(chosen, seconds, len(found.plans) * self.value.scenarios.count)
 
         return solved_singly(self.name, instance, best)
 
@@ -115,18 +127,19 @@ class CandidatePool:
         Raises:
             SolveFailed: a run found no feasible routes.
         """
-        runs = list(itertools.product(self.equivalents, self.solvers, range(self.num_seeds)))
+        runs = list(itertools.product(range(self.num_seeds), self.equivalents, self.solvers))
         limit = budget.time_limit
         each = Budget(
             None if limit is None else SOLVING * limit / len(runs), iterations=budget.iterations
         )
         plans: dict[object, Routes] = {}
         seconds = 0.0
-        for equivalent, solver, number in runs:
+        for number, equivalent, solver in runs:
+            if not self.value.may_price(len(plans)):
+                break
             own_seed = hash_words(seed, number) % 2**31
             plan, spent = EquivalentSolver(equivalent, solver).plan(one, each, own_seed)
-            depots = plan.depots or [0] * len(plan.routes)
-            plans.setdefault(tuple(sorted(zip(depots, map(tuple, plan.routes), strict=True))), plan)
+            plans.setdefault(plan_key(one, plan.routes, plan.depots or None), plan)
             seconds += spent
         return Found(list(plans.values()), seconds)
 
@@ -138,18 +151,21 @@ def best_plan(value: PlanValue, one: Instance, plans: Sequence[Routes]) -> Route
 
 
 def solved_singly(
-    name: str, instance: Instance, plan: Callable[[Instance], tuple[Routes, float]]
+    name: str, instance: Instance, plan: Callable[[Instance], Chosen]
 ) -> list[Solution]:
-    """One solution for each instance, from a function of one instance that tells its seconds.
+    """One solution for each instance, from a function of one instance.
 
     Raises:
         SolveFailed: a plan breaks a rule.
     """
     solutions = []
     for one in unbatch(instance):
-        routes, seconds = plan(one)
-        solution = evaluate(one, routes.routes, solver=name, seconds=seconds, depots=routes.depots)
+        chosen = plan(one)
+        routes = chosen.routes
+        solution = evaluate(
+            one, routes.routes, solver=name, seconds=chosen.seconds, depots=routes.depots
+        )
         if not solution.feasible:
             raise SolveFailed(f"{name} made an infeasible plan: {solution.violations[0]}")
-        solutions.append(solution)
+        solutions.append(replace(solution, plan_scenarios=chosen.priced))
     return solutions

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nco.baselines.candidate_pool import solved_singly
+from nco.baselines.candidate_pool import Chosen, solved_singly
 from nco.baselines.solver import Budget
 from nco.baselines.workers import Routes
 from nco.data.errors import InputError
@@ -61,10 +61,10 @@ class Enumeration:
     def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
         """See `nco.baselines.solver.Solver`; the budget and the seed are not looked at."""
 
-        def best(one: Instance) -> tuple[Routes, float]:
+        def best(one: Instance) -> Chosen:
             began = time.perf_counter()
             found = enumerated(one, self.value)
-            return Routes(found.routes), time.perf_counter() - began
+            return Chosen(Routes(found.routes), time.perf_counter() - began)
 
         return solved_singly(self.name, instance, best)
 
@@ -87,7 +87,7 @@ def enumerated(one: Instance, value: PlanValue) -> Enumerated:
     value.require_sum("enumeration")
     return _partitions(
         customers,
-        lambda plans: value.costs(one, plans)[0],
+        lambda plans: value.route_costs(one, plans)[0],
         lambda plans: value.allowed_part(one, plans)[0],
     )
 

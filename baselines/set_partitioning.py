@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from ortools.sat.python import cp_model
 
-from nco.baselines.candidate_pool import CandidatePool, solved_singly
+from nco.baselines.candidate_pool import CandidatePool, Chosen, solved_singly
 from nco.baselines.solver import Budget, SolveFailed
 from nco.baselines.workers import Routes
 from nco.data.errors import InputError
@@ -34,7 +34,8 @@ Route = tuple[int, tuple[int, ...]]
 @dataclass(frozen=True)
 class SetPartitioning:
     """CP-SAT over the routes of all of a pool's plans; never worse than the best of them on the
-    selection scenarios.
+    selection scenarios. To price the different routes of some plans takes no more than to price
+    the plans, and is counted as that.
 
     Args:
         pool: the plans, and the value that routes are priced by: the expectation, since CVaR is no
@@ -64,7 +65,7 @@ class SetPartitioning:
         limit = budget.time_limit
         share = Budget(None if limit is None else POOLING * limit, iterations=budget.iterations)
 
-        def combined(one: Instance) -> tuple[Routes, float]:
+        def combined(one: Instance) -> Chosen:
             found = self.pool.candidates(one, share, seed)
             began = time.perf_counter()
             left = None if limit is None else max(0.1, limit - found.seconds)
@@ -72,7 +73,8 @@ class SetPartitioning:
             costs = route_costs(self.pool.value, one, routes)
             chosen = cheapest_partition(one, routes, costs, left)
             plan = Routes([list(stops) for _, stops in chosen], [depot for depot, _ in chosen])
-            return plan, found.seconds + time.perf_counter() - began
+            seconds = found.seconds + time.perf_counter() - began
+            return Chosen(plan, seconds, len(found.plans) * self.pool.value.scenarios.count)
 
         return solved_singly(self.name, instance, combined)
 
@@ -94,10 +96,10 @@ def route_costs(value: PlanValue, one: Instance, routes: Sequence[Route]) -> lis
             over routes.
     """
     plans = stacked(one, [([stops], [depot]) for depot, stops in routes])
-    costs = value.of(one, plans)[0]
+    costs = value.route_costs(one, plans)[0].mean(1)
     pair = routes[: min(2, len(routes))]
     both = stacked(one, [([stops for _, stops in pair], [depot for depot, _ in pair])])
-    together, apart = value.of(one, both)[0, 0], costs[: len(pair)].sum()
+    together, apart = value.route_costs(one, both)[0, 0].mean(), costs[: len(pair)].sum()
     if not torch.isclose(together, apart, rtol=1e-9):
         raise SolveFailed(
             f"two routes cost {float(together):g} together and {float(apart):g} apart, so this "

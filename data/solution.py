@@ -39,6 +39,8 @@ class Solution:
     """(seconds, cost) of each improvement, for solvers that tell; may be empty."""
     vehicles: list[int] = field(default_factory=list)
     """With a fleet, the vehicle that drives each route; a vehicle's routes come in its order."""
+    plan_scenarios: int = 0
+    """Prices of a plan in a scenario that the routes were chosen by, for solvers that choose so."""
 
     # The three below hand the solution to modules that know it, hence the imports on use. pyright
     # takes this file and its link in nco/ for two, and self for another class than they expect.

@@ -42,6 +42,22 @@ def actions_of(instance: Instance, routes: RouteList, depots: Sequence[int] | No
     return [*actions, homes[-1] if homes else 0]
 
 
+def plan_key(
+    instance: Instance, routes: RouteList, depots: Sequence[int] | None
+) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """What plans of an instance (B = 1) that are the same have in common: routes in another order
+    are, and a tour begun at another node; a route the other way round may cost something else."""
+    if int(instance.num_depots) == 0:
+        return tuple((-1, _from_smallest(route)) for route in routes if route)
+    homes = [0] * len(routes) if depots is None else depots
+    return tuple(sorted((d, tuple(r)) for d, r in zip(homes, routes, strict=True) if r))
+
+
+def _from_smallest(tour: Sequence[int]) -> tuple[int, ...]:
+    first = tour.index(min(tour))
+    return (*tour[first:], *tour[:first])
+
+
 def stacked(
     instance: Instance, plans: Sequence[tuple[RouteList, Sequence[int] | None]]
 ) -> Int[Tensor, "1 plan step"]:
@@ -70,12 +86,19 @@ class PlanValue:
         simulation: of plans.
         scenarios: the same for all plans of an instance.
         objective: over the scenarios.
+        most: different plans of an instance that a solver may choose among, each priced in all
+            scenarios, so that solvers can be given equal means to choose by; None is no limit.
     """
 
     rules: Environment
     simulation: ScenarioCost
     scenarios: Scenarios
     objective: Objective
+    most: int | None = None
+
+    def may_price(self, priced: int) -> bool:
+        """Whether one plan more may be priced."""
+        return self.most is None or priced < self.most
 
     def require_sum(self, solver: str) -> None:
         """Raise `InputError` where the value of a plan is not the sum of those of its routes."""
@@ -90,6 +113,15 @@ class PlanValue:
     ) -> Float[Tensor, "batch plan scenario"]:
         """Of every plan in every scenario; plans may be parts, some of the routes."""
         return outcomes_in_parts(self.simulation, instance, plans, self.scenarios).cost
+
+    def route_costs(
+        self, instance: Instance, plans: Int[Tensor, "batch plan step"]
+    ) -> Float[Tensor, "batch plan scenario"]:
+        """The same without what is asked of whole plans: sums over routes."""
+        found = outcomes_in_parts(self.simulation, instance, plans, self.scenarios)
+        whole = self.simulation.whole_plan_parts
+        kept = [i for i, name in enumerate(self.simulation.part_names) if name not in whole]
+        return found.parts[..., kept].sum(3)
 
     def of(
         self, instance: Instance, plans: Int[Tensor, "batch plan step"]

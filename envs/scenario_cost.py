@@ -52,6 +52,12 @@ class ScenarioCost(ABC):
         unserved, ...; none where plans always work out."""
         return ()
 
+    @property
+    def whole_plan_parts(self) -> tuple[str, ...]:
+        """The parts that are asked of a whole plan and not of its routes, customers left out; all
+        others are sums over routes."""
+        return ()
+
     @abstractmethod
     def outcomes(
         self,

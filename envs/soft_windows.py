@@ -49,7 +49,13 @@ MEASURES = (
 @final
 @dataclass(frozen=True)
 class SoftWindowCost(ScenarioCost):
-    """The simulation of routes with soft windows; see the module. Capacities are kept by plans."""
+    """The simulation of routes with soft windows; see the module. Capacities are kept by plans.
+
+    Args:
+        mean_times: every way takes its mean time, in all scenarios: the mean-value problem.
+    """
+
+    mean_times: bool = False
 
     @property
     def part_names(self) -> tuple[str, ...]:
@@ -59,10 +65,22 @@ class SoftWindowCost(ScenarioCost):
     def measure_names(self) -> tuple[str, ...]:
         return MEASURES
 
+    @property
+    def failure_names(self) -> tuple[str, ...]:
+        return ("late_customers", "unserved")
+
+    @property
+    def whole_plan_parts(self) -> tuple[str, ...]:
+        return ("unserved",)
+
     def outcomes(
         self, instance: Instance, plans: Int[Tensor, "batch plan step"], scenarios: Scenarios
     ) -> Outcomes:
         require_single_visits(instance, plans)
+        if self.mean_times:
+            found = mean_outcomes(instance, plans)
+            shape = (-1, -1, scenarios.count, -1)
+            return Outcomes(found.parts.expand(shape), found.measures.expand(shape))
         return simulated(ScenarioRoads.of(instance, scenarios), instance, plans.unsqueeze(1))
 
 

@@ -59,6 +59,10 @@ class RecourseSimulation(ScenarioCost):
     def measure_names(self) -> tuple[str, ...]:
         return ("restockings", "failures", "routes")
 
+    @property
+    def failure_names(self) -> tuple[str, ...]:
+        return ("failures",)
+
     def outcomes(
         self,
         instance: Instance,

@@ -11,7 +11,7 @@ from rich.progress import TimeRemainingColumn as RemainingColumn
 
 from nco import provenance
 from nco.baselines.solver import MissingExtraError
-from nco.benchmark_config import BenchmarkConfig, ModelConfig
+from nco.benchmark_config import BenchmarkConfig, ModelConfig, solver_on
 from nco.benchmark_suites import missing_variable, new_instances, suite_traits
 from nco.benchmark_tasks import DIED, Outcome, built, run_task
 from nco.data.errors import InputError
@@ -57,8 +57,11 @@ def _open_or_create(config: BenchmarkConfig) -> Store:
     instances = new_instances(config)
     cards: dict[str, ModelCard] = {}
     for index, entry in enumerate(config.solvers):
+        suites = [suite for suite in config.single_suites() if entry in config.entries(suite.name)]
+        solvers = {solver_on(suite, entry).model_dump_json(): None for suite in suites}
         try:
-            built(entry.solver.model_dump_json())
+            for solver in solvers or {entry.solver.model_dump_json(): None}:
+                built(solver)
         except MissingExtraError as error:
             if not entry.where_installed:
                 raise InputError(f"solvers.{index} ({entry.name}): {error}") from error
@@ -123,6 +126,7 @@ def _records(task: Task, outcome: Outcome) -> list[Record]:
             setup_seconds=outcome.setup_seconds,
             cpu_seconds=outcome.cpu_seconds,
             trace=[] if answer is None or answer.trace is None else answer.trace,
+            plan_scenarios=0 if answer is None else answer.plan_scenarios,
             solver_version=outcome.version,
             finished=provenance.utc_now(),
         )

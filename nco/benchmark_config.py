@@ -16,7 +16,12 @@ from pydantic import (
 
 from nco.baselines.solver import Budget
 from nco.kernels import Kernel
-from nco.scenario_config import ScenarioSolverConfig
+from nco.scenario_config import (
+    EnumerationConfig,
+    PoolConfig,
+    ScenarioSolverConfig,
+    SelectionConfig,
+)
 from nco.search_config import SearchConfig
 from nco.solver_config import Seed, SolverConfig
 from nco.strategy_config import StrategyConfig
@@ -63,12 +68,15 @@ class ModelConfig(Strict):
     device: str = "cpu"
     search: SearchConfig | None = None
     """Search around the model; what it decodes by are then options of the search."""
+    selection: SelectionConfig | None = None
+    """Choose among the plans that are decoded by scenarios; by default those of the suite, or else
+    by the environment's own price."""
 
     @model_validator(mode="after")
     def _search_has_its_own(self) -> ModelConfig:
         # by value: what was stored and is read back has every field given
         fields = type(self).model_fields
-        names = ("augment", "kernel", "multi_start", "samples")
+        names = ("augment", "kernel", "multi_start", "samples", "selection")
         given = [name for name in names if getattr(self, name) != fields[name].default]
         if self.search is not None and given:
             raise ValueError(
@@ -197,6 +205,9 @@ class BenchmarkConfig(Strict):
                     )
         for suite in self.single_suites():
             self._check_reference(suite)
+            for entry in self.entries(suite.name):
+                _check_problem(suite, entry)
+                _check_selection(suite, entry)
         for entry in self.solvers:
             if isinstance(entry.solver, ModelConfig) and not entry.solver.path:
                 raise ValueError(
@@ -221,6 +232,43 @@ class BenchmarkConfig(Strict):
                 f"reference of suite {suite.name!r} is {suite.reference.solver!r}, which may be "
                 "left out (where_installed); accepted: a solver that always runs"
             )
+
+
+def solver_on(suite: SingleSuite, entry: SolverEntry) -> BenchmarkSolver:
+    """What an entry is on a suite: where the suite says what plans are chosen by, that."""
+    solver = entry.solver
+    if suite.selection is None or not isinstance(solver, PoolConfig | ModelConfig):
+        return solver
+    if solver.selection is not None:
+        return solver
+    return solver.model_copy(update={"selection": suite.selection})
+
+
+def _check_problem(suite: SingleSuite, entry: SolverEntry) -> None:
+    """The scenarios of another problem would say nothing."""
+    problem = getattr(entry.solver, "problem", None)
+    if suite.scenarios is not None and problem not in (None, suite.problem):
+        raise ValueError(
+            f"solver {entry.name!r} is for {problem} and runs on suite {suite.name!r}; accepted "
+            f"there: {suite.problem}"
+        )
+
+
+def _check_selection(suite: SingleSuite, entry: SolverEntry) -> None:
+    """Every solver that chooses among plans keeps to the suite's means."""
+    asked, solver = suite.selection, entry.solver
+    if asked is None:
+        return
+    where = f"solver {entry.name!r} on suite {suite.name!r}, which has a selection"
+    if isinstance(solver, EnumerationConfig):
+        raise ValueError(f"{where}: enumeration prices every plan; accepted: other solvers")
+    if isinstance(solver, ModelConfig) and solver.search is not None:
+        raise ValueError(f"{where}: a search chooses by its own price; accepted: no search")
+    own = solver.selection if isinstance(solver, PoolConfig | ModelConfig) else None
+    if own is not None and not own.same_means(asked):
+        raise ValueError(
+            f"{where}, chooses by {own.means}; accepted: {asked.means}, or none, which means that"
+        )
 
 
 def _with_defaults(

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 
 from nco.baselines.dispatching import DayStrategy
 from nco.baselines.solver import Solver, UnsupportedError
-from nco.benchmark_config import BenchmarkSolver, ModelConfig
+from nco.benchmark_config import BenchmarkSolver, ModelConfig, solver_on
 from nco.data.batching import collate
 from nco.data.instance import Instance
 from nco.data.solution import Solution
@@ -43,6 +43,7 @@ class Answer:
     vehicles: list[int] | None = None
     days: list[list[list[list[int]]]] | None = None
     """Of a strategy for days of requests, in place of all that."""
+    plan_scenarios: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def _build(config: BenchmarkSolver) -> Built:
         multi_start=config.multi_start,
         kernel=config.kernel,
         device=config.device,
+        selection=config.selection,
     )
     digest = hashlib.sha256()
     for name, value in sorted(solver.policy.state_dict().items()):
@@ -136,8 +138,9 @@ def run_task(task: Task) -> Outcome:
     version = UNKNOWN
     started = time.perf_counter()
     try:
+        solver = solver_on(task.store.header.config.suite(task.suite), task.entry)
         with _one_thread():
-            own = built(task.entry.solver.model_dump_json())
+            own = built(solver.model_dump_json())
             version = own.version
             if isinstance(own.solver, DayStrategy):
                 return _dispatch(own.solver, own.version, task, instances, timeout, started)
@@ -226,6 +229,7 @@ def _answers(solutions: list[Solution], count: int) -> tuple[Answer, ...]:
             depots=[int(depot) for depot in s.depots],
             vehicles=[int(vehicle) for vehicle in s.vehicles] or None,
             trace=[(float(seconds), float(cost)) for seconds, cost in s.trace],
+            plan_scenarios=s.plan_scenarios,
         )
         for s in solutions
     )

@@ -160,16 +160,20 @@ def information(
     batch: Annotated[int, typer.Option("--batch", "-b", help="Number of instances.")] = 8,
     scenarios: Annotated[int, typer.Option(help="Of each instance.")] = 200,
     seed: Annotated[int, typer.Option(help="Of instances and scenarios.")] = 0,
+    distribution: Annotated[
+        str, typer.Option(help="As of nco data generate: of svrptw, its preset.")
+    ] = "uniform",
 ) -> None:
     """Print what knowing is worth on tiny instances: EVPI and VSS.
 
     Every plan is tried. Where the value of the stochastic solution is about 0, the problem tests
-    nothing that a deterministic one does not.
+    nothing that a deterministic one does not, and a line says so.
     """
     from nco.api import generate
-    from nco.information import information_of
+    from nco.information import NOTHING, information_of
 
-    found = information_of(problem, generate(problem, num_customers, batch, seed), scenarios, seed)
+    instances = generate(problem, num_customers, batch, seed, distribution)
+    found = information_of(problem, instances, scenarios, seed)
     rows = {
         "wait and see (WS)": found.wait_and_see,
         "best plan (RP)": found.recourse,
@@ -179,6 +183,11 @@ def information(
     }
     for name, value in rows.items():
         typer.echo(f"{name:<22} {value:.4f} ({value / found.recourse:.2%} of RP)")
+    if found.stochastic_solution < NOTHING * found.recourse:
+        typer.echo(
+            f"VSS is about zero (below {NOTHING:.1%} of RP): at this size the plan for the means "
+            "is as good as any, and comparing plans here says nothing about uncertainty"
+        )
 
 
 @app.command()
@@ -187,11 +196,13 @@ def solvers() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from nco.scenario_config import available_scenario_solvers
     from nco.solver_config import available_solvers
     from nco.strategy_config import available_strategies
 
     table = Table("solver", "installed", "problems", "note")
-    for info in (*available_solvers(), *available_strategies()):
+    known = (*available_solvers(), *available_scenario_solvers(), *available_strategies())
+    for info in known:
         here = "yes" if info.installed else f'no: pip install "nco-routing[{info.extra}]"'
         table.add_row(info.name, here, ", ".join(info.problems), info.note)
     Console(markup=False, highlight=False).print(table)

@@ -67,7 +67,13 @@ def generate(
     ],
     batch: Annotated[int, typer.Option("--batch", "-b", help="Number of instances.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed gives the same instances.")] = 0,
-    distribution: Annotated[str, typer.Option(help="Of the customers' places.")] = "uniform",
+    distribution: Annotated[
+        str,
+        typer.Option(
+            help="Of the customers' places. Of svrptw: correlated, or svrpbench-paper and "
+            "svrpbench-code, where planning with scenarios is worth nothing (VSS about zero)."
+        ),
+    ] = "uniform",
     capacity: Annotated[
         int | None,
         typer.Option(

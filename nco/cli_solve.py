@@ -51,6 +51,12 @@ def solve(
     search_option: Annotated[
         list[str] | None, typer.Option(help="Of the search, name=value; may be given again.")
     ] = None,
+    problem: Annotated[
+        str | None,
+        typer.Option(
+            help="For solvers that choose by scenarios: ptsp, pcvrp, vrpsd, ...: what is uncertain."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
     rounding: Rounding = None,
     reference: Annotated[
@@ -145,6 +151,7 @@ def solve(
         search=search,
         search_options=search_option or (),
         tell=lambda told: typer.echo(told, err=True),
+        problem=problem,
     )
     options = solve_stops.StopOptions(osrm, city, capacity, vehicles, radius, geojson, map_page)
     rows = []

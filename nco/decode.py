@@ -10,12 +10,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nco.baselines.workers import Routes
 from nco.captured_rollout import CapturedRollouts
 from nco.data.batching import replace
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.adaptive import refuse_hindsight
+from nco.envs.checker import routes_from_actions
 from nco.envs.environment import Environment, unit_coordinates
+from nco.envs.plans import plan_key
 from nco.kernels import Kernel
 from nco.models.policy import Policy
 from nco.rollout import (
@@ -119,6 +122,53 @@ def decode(
         costs.append(best.costs)
     steps = max(a.shape[1] for a in chosen)
     return Decoded(torch.cat([lengthened(a, steps) for a in chosen]), torch.cat(costs))
+
+
+def decoded_plans(
+    policy: Policy,
+    one: Instance,
+    strategy: Strategy,
+    *,
+    multi_start: bool,
+    samples: int,
+    augment: int,
+    most: int | None,
+    generator: torch.Generator,
+    kernel: Kernel | CapturedRollouts,
+    seconds: float | None,
+) -> list[Routes]:
+    """The different plans of one instance (B = 1), as `decode` finds them, in their order.
+
+    Args:
+        most: how many at the most; then it stops.
+        seconds: wall seconds; as in `decode` further copies are begun only while they will end in
+            time.
+    """
+    env = policy.env
+    refuse_hindsight(env, multi_start=multi_start, samples=samples, augment=augment)
+    count = (env.num_starts(one) if multi_start else 1) * samples
+    forced = multi_start or policy.needs_start
+    starts = env.start_actions(one, count) if forced else None
+    kernel = captured_steps(kernel, one.valid.device)
+    home = one.cpu()
+    plans: dict[object, Routes] = {}
+    begun = time.perf_counter()
+    for index in range(1 if one.coords is None else augment):
+        spent = time.perf_counter() - begun
+        if seconds is not None and index > 0 and spent * (index + 1) / index > seconds:
+            break
+        with torch.no_grad():
+            encoding = policy.encode(augmented(one, index))
+        found = rollout(
+            env, policy, one, strategy, num_trajectories=count, starts=starts, generator=generator,
+            encoding=encoding, kernel=kernel,
+        )  # fmt: skip
+        for actions in found.actions[0].cpu():
+            routes, depots = routes_from_actions(home, actions)
+            plans.setdefault(plan_key(home, routes, depots), Routes(routes, depots))
+            if len(plans) == most:
+                return list(plans.values())
+    return list(plans.values())
 
 
 def _decode_chunk(

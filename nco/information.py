@@ -13,18 +13,20 @@ import torch
 from nco.baselines.candidate_pool import EquivalentSolver
 from nco.baselines.certain_problems import EQUIVALENTS, MEAN_LEVEL, ROUTE_BY_ROUTE
 from nco.baselines.enumeration import Enumeration, enumerated
-from nco.baselines.equivalents import Equivalent
-from nco.baselines.solver import Budget
+from nco.baselines.solver import Budget, Solver
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.noise import Scenarios, Split
 from nco.envs.a_priori import APriori
-from nco.envs.environment import Environment
 from nco.envs.objective import MEAN
 from nco.envs.plans import PlanValue, stacked
 from nco.envs.scenario_cost import CertainCost
+from nco.envs.soft_windows import SoftWindowCost
 from nco.envs.variants import environments, scenario_costs
+
+NOTHING = 0.002
+"""A VSS below this share of the recourse problem's value is about zero."""
 
 
 @dataclass(frozen=True)
@@ -50,28 +52,22 @@ class Information:
         return self.mean_value - self.recourse
 
 
-def information(
-    instance: Instance, value: PlanValue, equivalent: Equivalent, certain_rules: Environment
-) -> Information:
+def information(instance: Instance, value: PlanValue, planner: Solver) -> Information:
     """WS, RP and EEV of tiny instances by trying every plan.
 
     Args:
         value: of the expectation.
-        equivalent: the mean-value problem.
-        certain_rules: of that problem.
+        planner: finds the best plan for the mean-value problem.
 
     Raises:
         InputError: the objective is not the expectation, or an instance is too large.
     """
     if value.objective != MEAN:
         raise InputError(f"information is about the mean, and not {value.objective.name}")
-    only = Scenarios(Split.SELECTION, 1)
-    certain = PlanValue(certain_rules, CertainCost(certain_rules), only, MEAN)
-    planner = EquivalentSolver(equivalent, Enumeration(certain))
     found: list[tuple[float, float, float]] = []
     for one in unbatch(instance):
         best = enumerated(one, value)
-        plan, _ = planner.plan(one, Budget(), 0)
+        plan = planner.solve(one, Budget(), 0)[0]
         priced = value.of(one, stacked(one, [(plan.routes, plan.depots)]))
         found.append((float(best.wait_and_see.mean()), best.value, float(priced)))
     return Information(*_means(found))
@@ -91,5 +87,16 @@ def information_of(problem: str, instance: Instance, num_scenarios: int, seed: i
     if problem not in ROUTE_BY_ROUTE or not isinstance(env, APriori):
         raise InputError(f"problem is {problem!r}; accepted: {', '.join(ROUTE_BY_ROUTE)}")
     scenarios = Scenarios(Split.TEST, num_scenarios, seed)
-    value = PlanValue(env, scenario_costs[problem], scenarios, MEAN)
-    return information(instance, value, EQUIVALENTS[problem](MEAN_LEVEL[problem]), env.rules)
+    simulation = scenario_costs[problem]
+    value = PlanValue(env, simulation, scenarios, MEAN)
+    only = Scenarios(Split.SELECTION, 1)
+    if isinstance(simulation, SoftWindowCost):
+        # the same prices and soft windows, where hard ones would be another problem
+        mean = SoftWindowCost(mean_times=True)
+        planner: Solver = Enumeration(PlanValue(env, mean, only, MEAN))
+    else:
+        # with mean demands known, vehicles keep their capacity
+        rules = environments["cvrp"] if problem.startswith("vrpsd") else env.rules
+        certain = PlanValue(rules, CertainCost(rules), only, MEAN)
+        planner = EquivalentSolver(EQUIVALENTS[problem](MEAN_LEVEL[problem]), Enumeration(certain))
+    return information(instance, value, planner)

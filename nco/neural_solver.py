@@ -11,17 +11,20 @@ from typing import Any, final
 
 import torch
 
+from nco.baselines.candidate_pool import SOLVING, Chosen, best_plan, solved_singly
 from nco.baselines.solver import Budget, Solver, UnsupportedError, require_seed
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.solution import Solution
-from nco.decode import decode
+from nco.decode import decode, decoded_plans
 from nco.envs.checker import evaluate, routes_from_actions
 from nco.envs.fleet_checker import routes_of_vehicles
+from nco.envs.plans import PlanValue
 from nco.kernels import Kernel, load_kernel
 from nco.model_files import ModelCard, load_model, model_folder
 from nco.models.policy import Policy
+from nco.scenario_config import SelectionConfig
 from nco.search_config import SearchConfig, WarmPyVRPConfig, build_search, search_config
 from nco.search_solver import require_fit
 from nco.strategies import Greedy, Sampling, Strategy
@@ -41,6 +44,8 @@ class NeuralSolver:
         temperature, top_k, top_p: of the draws, as `nco.strategies.Sampling` explains.
         memory: bytes that one step's attention weights may take.
         kernel: how steps are computed, as `nco.kernels.Kernel` explains.
+        value: what is chosen by among the plans that are decoded; None is the environment's own
+            price, which for plans of uncertain problems is exact or an estimate.
     """
 
     policy: Policy
@@ -53,6 +58,7 @@ class NeuralSolver:
     top_p: float | None = None
     memory: float | None = None
     kernel: Kernel = "auto"
+    value: PlanValue | None = None
 
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
@@ -137,11 +143,13 @@ class NeuralSolver:
             raise UnsupportedError(
                 f"model {self.name} has no iterations; give samples and augment instead"
             )
-        solver = self if samples is None and augment is None else NeuralSolver(
-            self.policy, self.card, self.samples if samples is None else samples,
-            self.augment if augment is None else augment, self.multi_start, self.temperature,
-            self.top_k, self.top_p, self.memory, self.kernel,
-        )  # fmt: skip
+        solver = dataclasses.replace(
+            self,
+            samples=self.samples if samples is None else samples,
+            augment=self.augment if augment is None else augment,
+        )
+        if solver.value is not None:
+            return _chosen(solver, solver.value, instance, seed, budget.time_limit)
         return _solved(solver, instance, seed, budget.time_limit)
 
 
@@ -182,6 +190,35 @@ def _solved(
     return solutions
 
 
+def _chosen(
+    solver: NeuralSolver, value: PlanValue, instance: Instance, seed: int, time_limit: float | None
+) -> list[Solution]:
+    """As `_solved`, each instance by itself, with the plan of lowest value."""
+    solver.require(instance)
+    device = next(solver.policy.parameters()).device
+
+    def best(one: Instance) -> Chosen:
+        generator = torch.Generator(device=device).manual_seed(require_seed(seed))
+        begun = time.perf_counter()
+        plans = decoded_plans(
+            solver.policy,
+            one.to(device),
+            solver.strategy,
+            multi_start=solver.multi_start,
+            samples=solver.samples or 1,
+            augment=solver.augment,
+            most=value.most,
+            generator=generator,
+            kernel=solver.kernel,
+            seconds=None if time_limit is None else SOLVING * time_limit,
+        )
+        chosen = best_plan(value, one, plans)
+        priced = len(plans) * value.scenarios.count
+        return Chosen(chosen, time.perf_counter() - begun, priced)
+
+    return solved_singly(solver.name, instance.cpu(), best)
+
+
 def load(
     path: str | Path,
     *,
@@ -193,6 +230,7 @@ def load(
     top_p: float | None = None,
     kernel: Kernel = "auto",
     device: str = "cpu",
+    selection: SelectionConfig | None = None,
 ) -> NeuralSolver:
     """A trained model as a solver.
 
@@ -201,10 +239,11 @@ def load(
         samples, augment, multi_start, temperature, top_k, top_p, kernel: as `NeuralSolver`
             explains.
         device: where it runs, e.g. ``cuda``.
+        selection: scenarios to choose by among plans, for uncertain problems.
 
     Raises:
         InputError: there is no such model or device, the model cannot be read, or an option is out
-            of range.
+            of range or not for the model's problem.
     """
     place = _device(device)
     policy, card = load_model(model_folder(path))
@@ -219,6 +258,7 @@ def load(
         top_k=top_k,
         top_p=top_p,
         kernel=kernel,
+        value=None if selection is None else selection.value(card.problem),
     )
 
 

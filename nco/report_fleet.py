@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import matplotlib
 from matplotlib.figure import Figure
 
-from nco.benchmark_config import TradeOffSuite
 from nco.data.plot import svg
 from nco.envs.checker import fleet_bill
 from nco.report_page import Block, Cell, Column, Heading, Picture, Table, Text
 from nco.report_plots import STYLE, colour, marker
 from nco.report_tables import DASH, over
 from nco.store import Record, Store
+from nco.suite_config import TradeOffSuite
 from nco.summary import SuiteSummary
 
 ITEMS = {

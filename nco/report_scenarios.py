@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from nco.report_page import Block, Cell, Column, Heading, Table, Text
 from nco.report_tables import DASH, cost_digits, interval_text, over, percent
 from nco.scenario_results import ScenarioResult, ScenarioTestConfig
-from nco.statistics import Estimate, compare, estimate, frequency
+from nco.statistics import Estimate, Frequency, clustered_frequency, compare, estimate
 from nco.store import Record
 from nco.strategy_config import HindsightConfig
 from nco.summary import SuiteSummary
@@ -33,8 +33,9 @@ def scenario_blocks(
         f"which no solver saw. Means over the instances; brackets hold 95 % bootstrap intervals "
         f"over instances. Differences are relative, paired by instance, to the solver of lowest "
         f"mean. {test.objective.name}: the mean of the worst {1 - test.cvar:.0%} of an instance's "
-        "scenarios. Kept: scenarios without a failure, with the Wilson interval over all "
-        "scenarios of all instances."
+        "scenarios. Kept: scenarios without a failure, with Wilson's interval for as many "
+        "independent trials as all scenarios are worth, those of one instance being alike. "
+        f"{_selection_text(summary)}"
     )
     knowing = _knowing(summary)
     if knowing:
@@ -57,6 +58,19 @@ def _knowing(summary: SuiteSummary) -> list[str]:
     """Who is told the whole scenario beforehand."""
     solvers = ((row.entry.name, row.entry.solver) for row in summary.rows)
     return [name for name, solver in solvers if isinstance(solver, HindsightConfig)]
+
+
+def _selection_text(summary: SuiteSummary) -> str:
+    """By what means solvers chose their plans."""
+    asked = summary.store.header.config.suite(summary.name).selection
+    told = "Priced: plan-scenarios that a solver chose by, in the mean"
+    if asked is None:
+        return f"{told}; each solver had its own selection."
+    equal = f"{told}: every solver that chooses among plans may price"
+    if asked.plans is None:
+        return f"{equal} {asked.means}, the same for all."
+    most = asked.plans * asked.scenarios
+    return f"{equal} {asked.means}, the same for all: {most:,} prices."
 
 
 def _results(records: Sequence[Record]) -> list[ScenarioResult]:
@@ -93,16 +107,27 @@ def _table(
         for figures in (means, tails):
             cells.append(_estimate_cell(figures[name], seed, digits))
             cells.append(_difference_cell(figures, name, best, seed))
-        kept = frequency(
-            sum(r.kept for r in _results(found[name])), sum(r.count for r in _results(found[name]))
-        )
-        assert kept is not None
+        kept = _kept(found[name])
         cells.append(Cell(f"{kept.share:.2%}", f"[{kept.low:.2%}, {kept.high:.2%}]"))
+        priced = sum(r.plan_scenarios for r in found[name]) / len(found[name])
+        cells.append(Cell(f"{priced:,.0f}" if priced else DASH))
         rows.append(cells)
     tail = test.objective.name
     columns = [Column("Solver", "left"), Column("Mean"), Column("Difference"), Column(tail),
-               Column("Difference"), Column("Kept")]  # fmt: skip
+               Column("Difference"), Column("Kept"), Column("Priced")]  # fmt: skip
     return Table(columns, rows)
+
+
+def _kept(records: Sequence[Record]) -> Frequency:
+    """Scenarios without a failure, instances being clusters of them."""
+    kept: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for record in records:
+        if record.scenarios is not None:
+            kept[record.instance][0] += record.scenarios.kept
+            kept[record.instance][1] += record.scenarios.count
+    found = clustered_frequency(*zip(*kept.values(), strict=True))
+    assert found is not None
+    return found
 
 
 def _mean(values: dict[str, float]) -> float:

@@ -62,7 +62,7 @@ class Solvers:
         solver: a name or folder as `nco.api.solver_by_name` takes it; None leaves the choice to
             `choose`.
         budget: as given; see ``self.budget`` for what is to be kept.
-        samples, augment, search, search_options: as `nco.api.solver_by_name` explains.
+        samples, augment, search, search_options, problem: as `nco.api.solver_by_name` explains.
         tell: is told of every model chosen.
 
     Raises:
@@ -78,6 +78,7 @@ class Solvers:
         augment: int | None = None,
         search: str | None = None,
         search_options: Sequence[str] = (),
+        problem: str | None = None,
         tell: Callable[[str], None],
     ) -> None:
         if solver is None and samples is None and augment is None and search is None:
@@ -86,7 +87,12 @@ class Solvers:
             budget = Budget(time_limit=SECONDS)
         self.budget = budget
         self._build = lambda name: api.solver_by_name(
-            name, samples=samples, augment=augment, search=search, search_options=search_options
+            name,
+            samples=samples,
+            augment=augment,
+            search=search,
+            search_options=search_options,
+            problem=problem,
         )
         self._search = search
         self._tell = tell

@@ -8,6 +8,7 @@ only when the solver is built.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 
@@ -179,10 +180,13 @@ SolverConfig: TypeAlias = Annotated[
 ]
 """Any solver's configuration, as it stands in a configuration file."""
 
-_CLASSES: dict[str, type[BaseSolverConfig]] = {
-    get_args(member.model_fields["solver"].annotation)[0]: member
-    for member in get_args(get_args(SolverConfig)[0])
-}
+
+def named(members: Iterable[type[BaseSolverConfig]]) -> dict[str, type[BaseSolverConfig]]:
+    """Solvers' configurations by the solver's name."""
+    return {get_args(member.model_fields["solver"].annotation)[0]: member for member in members}
+
+
+_CLASSES = named(get_args(get_args(SolverConfig)[0]))
 
 SOLVER_NAMES = tuple(_CLASSES)
 """The names that `solver_from_name` accepts."""
@@ -202,9 +206,14 @@ class SolverInfo:
 
 def available_solvers() -> list[SolverInfo]:
     """Every solver, installed or not."""
+    return solver_rows(_CLASSES)
+
+
+def solver_rows(classes: Mapping[str, type[BaseSolverConfig]]) -> list[SolverInfo]:
+    """What there is to tell of solvers."""
     return [
         SolverInfo(name, _installed(config), config.extra, config.problems, config.note)
-        for name, config in _CLASSES.items()
+        for name, config in classes.items()
     ]
 
 

@@ -116,14 +116,39 @@ def frequency(happened: int, trials: int) -> Frequency | None:
         raise ValueError(f"{happened} of {trials} trials; accepted: from 0 to all of them")
     if trials == 0:
         return None
+    return Frequency(happened / trials, *_wilson(happened / trials, float(trials)), trials)
+
+
+def clustered_frequency(happened: Sequence[int], trials: Sequence[int]) -> Frequency | None:
+    """The same where trials come in clusters, one number for each, and those of a cluster are
+    alike: as many trials enter Wilson's interval as independent ones would tell as much (Kish
+    1965, "Survey sampling", the design effect). Where it happened always or never there is nothing
+    to tell alike by, and a cluster counts as one trial.
+
+    Raises:
+        ValueError: more happened in a cluster than was tried, or the two have different lengths.
+    """
+    pairs = list(zip(happened, trials, strict=True))
+    if any(not 0 <= k <= n for k, n in pairs):
+        raise ValueError(f"{pairs}; accepted: from 0 to all of the trials")
+    clusters, total = len(pairs), sum(trials)
+    if total == 0:
+        return None
+    share = sum(happened) / total
+    spread = sum((k - share * n) ** 2 for k, n in pairs) / total**2
+    effective = float(clusters)
+    if 0 < share < 1 and clusters > 1:
+        spread *= clusters / (clusters - 1)
+        effective = min(total, share * (1 - share) / spread) if spread > 0 else float(total)
+    return Frequency(share, *_wilson(share, effective), total)
+
+
+def _wilson(share: float, trials: float) -> tuple[float, float]:
     z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
-    share = happened / trials
     middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     spread = z / (1 + z**2 / trials) * (share * (1 - share) / trials + (z / trials) ** 2 / 4) ** 0.5
     # at the ends the interval reaches them, but for rounding
-    low = 0.0 if happened == 0 else middle - spread
-    high = 1.0 if happened == trials else middle + spread
-    return Frequency(share, low, high, trials)
+    return 0.0 if share == 0 else middle - spread, 1.0 if share == 1 else middle + spread
 
 
 def compare(

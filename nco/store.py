@@ -74,6 +74,9 @@ class Record(BaseModel):
     call in a process, which starts others."""
     trace: list[tuple[float, float]] = []
     """(seconds, cost) of each improvement, as the solver's adapter gave them."""
+    plan_scenarios: int = 0
+    """Prices of a plan in a selection scenario that the routes were chosen by, as the solver
+    counted them."""
     solver_version: str
     finished: str
     """UTC, ISO 8601."""

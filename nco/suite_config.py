@@ -14,6 +14,7 @@ from nco.data.multi_task import variants_of
 from nco.data.shifts import Shift
 from nco.envs.variants import scenario_costs
 from nco.problem_names import GeneratedProblem
+from nco.scenario_config import SelectionConfig
 from nco.scenario_results import ScenarioTestConfig
 from nco.solver_config import Seed
 from nco.strict import Strict
@@ -97,28 +98,46 @@ class _Drawn(Strict):
     reference: DrawnReference | None = None
 
 
-class GeneratedSuite(_Drawn):
+class _Simulated(Strict):
+    """Instances of which part may not be known beforehand."""
+
+    scenarios: ScenarioTestConfig | None = None
+    """For problems of which part is not known beforehand: plans are judged by test scenarios too,
+    and strategies for days of requests by test days."""
+    selection: SelectionConfig | None = None
+    """Equal means to choose by, for all solvers of this suite that choose among plans: as many
+    plans at the most, and the same scenarios, which are none of the test's. Without it each has its
+    own."""
+
+    def require_scenarios(self, problem: str | None) -> None:
+        """Raise `ValueError` where scenarios are asked for that the problem does not have."""
+        dynamic = problem in DYNAMIC_PROBLEMS
+        known = {"scenarios": (*scenario_costs, *DYNAMIC_PROBLEMS), "selection": scenario_costs}
+        for name, accepted in known.items():
+            if getattr(self, name) is not None and problem not in accepted:
+                raise ValueError(
+                    f"{name} {'are' if name == 'scenarios' else 'is'} given for "
+                    f"{problem or 'no problem'}; accepted for: {', '.join(accepted)}"
+                )
+        if dynamic and self.scenarios is None:
+            raise ValueError(
+                f"scenarios are missing for {problem}; accepted: the days to dispatch, such as "
+                "{count: 100}"
+            )
+        if self.selection is not None and self.scenarios is None:
+            raise ValueError("selection is given without scenarios to judge by; accepted: both")
+
+
+class GeneratedSuite(_Drawn, _Simulated):
     """Fresh instances of one problem."""
 
     type: Literal["generated"]
     name: Name
     problem: GeneratedProblem
-    scenarios: ScenarioTestConfig | None = None
-    """For problems of which part is not known beforehand: plans are judged by test scenarios too.
-    """
 
     @model_validator(mode="after")
     def _simulated(self) -> GeneratedSuite:
-        known = (*scenario_costs, *DYNAMIC_PROBLEMS)
-        if self.scenarios is not None and self.problem not in known:
-            raise ValueError(
-                f"scenarios are given for {self.problem}; accepted for: {', '.join(known)}"
-            )
-        if self.scenarios is None and self.problem in DYNAMIC_PROBLEMS:
-            raise ValueError(
-                f"scenarios are missing for {self.problem}; accepted: the days to dispatch, such "
-                "as {count: 100}"
-            )
+        self.require_scenarios(self.problem)
         return self
 
 
@@ -182,11 +201,13 @@ class TradeOffSuite(_Drawn):
         ]
 
 
-class FileSuite(Strict):
+class FileSuite(_Simulated):
     """Instances from files."""
 
     type: Literal["files"]
     name: Name
+    problem: GeneratedProblem | None = None
+    """For scenarios: which problem says what is uncertain in the files, which do not."""
     paths: tuple[str, ...]
     """Files and glob patterns, relative to the working folder. Empty: the suite is left out; those
     that begin with a variable, ``$NAME/...``, are left out where the environment does not have it.
@@ -196,9 +217,10 @@ class FileSuite(Strict):
     """Of Euclidean lengths, where the file does not state it."""
     reference: FileReference | None = None
 
-    @property
-    def scenarios(self) -> None:
-        """Files do not tell the problem that would say what is uncertain in them."""
+    @model_validator(mode="after")
+    def _simulated(self) -> FileSuite:
+        self.require_scenarios(self.problem)
+        return self
 
 
 SingleSuite = GeneratedSuite | FileSuite

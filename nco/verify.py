@@ -22,7 +22,7 @@ from nco.envs.checker import check_routes
 from nco.envs.variants import scenario_costs
 from nco.scenario_results import ScenarioTestConfig, scenario_result
 from nco.store import HEADER, InstanceEntry, Key, Record, checksum_of, open_store
-from nco.suite_config import GeneratedSuite, SingleSuite
+from nco.suite_config import SingleSuite
 
 TOLERANCE = 1e-9
 """Relative, between a stored cost and the recomputed one: both come from the same loops."""
@@ -68,7 +68,7 @@ def judged(record: Record, instance: Instance, suite: SingleSuite | None = None)
                 "violations": report.violations,
                 "status": "ok" if report.feasible else "infeasible",
             }
-            if report.feasible and isinstance(suite, GeneratedSuite) and suite.scenarios:
+            if report.feasible and suite is not None and suite.scenarios and suite.problem:
                 facts["scenarios"] = scenario_result(
                     scenario_costs[suite.problem], suite.scenarios, instance, record.routes,
                     record.depots,

@@ -20,6 +20,7 @@ from nco.data.instance import Instance, Rounding, distance_matrix
 from nco.data.json_format import instance_to_dict, read_json_solutions
 from nco.data.solution import Solution
 from nco.envs.checker import check_routes, evaluate
+from nco.scenario_config import SCENARIO_SOLVERS
 from nco.solver_config import SOLVER_NAMES
 from tests.draws import same
 
@@ -309,7 +310,7 @@ def test_solvers_are_listed(run: Run) -> None:
     """Every name that --solver accepts has a row."""
     done = run("solvers")
     assert done.code == 0
-    for name in SOLVER_NAMES:
+    for name in (*SOLVER_NAMES, *SCENARIO_SOLVERS):
         assert row(done, name)[1] == "yes" or "pip install" in row(done, name)[1]
 
 

@@ -21,10 +21,10 @@ from nco.algorithm import Algorithm, ValidationSet, learning_rate_factor
 from nco.config_files import load_yaml, parse
 from nco.data.city_collection import CityCollection
 from nco.likelihood import policy_gradient
-from nco.model_files import ModelCard, TrainedOn, save_model
+from nco.model_files import ModelCard, StartedFrom, TrainedOn, save_model
 from nco.provenance import hardware, versions
 from nco.train_config import TrainConfig
-from nco.training import build_algorithm, validation_instances
+from nco.training import build_algorithm, starting_policy, validation_instances
 
 RESOLUTION = 10**6
 """Steps that a schedule sees in the whole budget."""
@@ -78,8 +78,9 @@ def train(algorithm: Algorithm, budget: float) -> Spent:
     return spent
 
 
-def card_of(config: TrainConfig, spent: Spent) -> ModelCard:
+def card_of(config: TrainConfig, spent: Spent, started_from: StartedFrom | None) -> ModelCard:
     """As a training run writes it."""
+    before = 0 if started_from is None else started_from.trained_on.instances
     data = config.data
     cities = None if data.cities is None else CityCollection.load(data.cities, "train").names
     return ModelCard(
@@ -92,10 +93,11 @@ def card_of(config: TrainConfig, spent: Spent) -> ModelCard:
             variants=data.variants,
             cities=cities,
             capacity=data.capacity,
-            instances=spent.instances,
+            instances=before + spent.instances,
             hardware=f"{hardware()['processor']}, one thread, {spent.cpu_seconds:.0f} CPU seconds",
             seconds=spent.wall_seconds,
         ),
+        started_from=started_from,
         metrics={},
         versions=versions(),
     )
@@ -115,9 +117,11 @@ def main() -> None:
         if (folder / "card.json").exists():
             print(f"{folder} is there", flush=True)
             continue
-        algorithm = build_algorithm(config, ValidationSet(validation_instances(config), None))
+        policy, started_from = starting_policy(config)
+        validation = ValidationSet(validation_instances(config), None)
+        algorithm = build_algorithm(config, validation, policy)
         spent = train(algorithm, given.cpu_seconds)
-        save_model(folder, algorithm.policy, card_of(config, spent))
+        save_model(folder, algorithm.policy, card_of(config, spent, started_from))
         print(f"{folder}: {spent}", flush=True)
 
 
