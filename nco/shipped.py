@@ -22,11 +22,12 @@ from nco.declared import (
     stretch,
     traits_of,
 )
+from nco.envs.route_rules import require_known
+from nco.local_search_solver import RuinRecreateSolver
 from nco.model_files import ModelCard, load_card, shipped_folders
 
-SEARCH = "local-search"
-"""Around the model: its solutions of all starts in the eight positions, then draws, each improved
-to a local optimum."""
+SEARCH = "ruin-recreate"
+"""Around the model, or without one."""
 SECONDS = 2.0
 """For each instance, where no other limit is given."""
 CLASSICAL = "--solver pyvrp, --solver ortools or another name of nco solvers"
@@ -56,14 +57,14 @@ class Solvers:
     """The solver of each instance: the one that is named, or the shipped model that fits.
 
     Without a name or any option of models, the search is `SEARCH`, for `SECONDS` where the budget
-    has no limit.
+    has no limit; where no model fits it is the same search without a network, and that is told.
 
     Args:
         solver: a name or folder as `nco.api.solver_by_name` takes it; None leaves the choice to
             `choose`.
         budget: as given; see ``self.budget`` for what is to be kept.
         samples, augment, search, search_options, problem: as `nco.api.solver_by_name` explains.
-        tell: is told of every model chosen.
+        tell: is told of every choice.
 
     Raises:
         InputError: as `nco.api.solver_by_name`, where a solver is named.
@@ -81,7 +82,8 @@ class Solvers:
         problem: str | None = None,
         tell: Callable[[str], None],
     ) -> None:
-        if solver is None and samples is None and augment is None and search is None:
+        self._free = solver is None and samples is None and augment is None and search is None
+        if self._free:
             search = SEARCH
         if solver is None and search is not None and budget == Budget():
             budget = Budget(time_limit=SECONDS)
@@ -106,21 +108,34 @@ class Solvers:
             name: of the instance, for messages.
 
         Raises:
-            InputError: none is named, and no shipped model fits.
+            InputError: none is named, no shipped model fits, and the instance is beyond the search
+                or options of models are given.
         """
         if self._named is not None:
             return self._named
+        limit = self.budget.time_limit
+        spent = "" if limit is None else f" for {limit:g} s"
         try:
             choice = choose(instance)
         except InputError as error:
-            raise InputError(f"{name}: {error}") from error
+            if not self._free or beyond(instance):
+                raise InputError(f"{name}: {error}") from error
+            self._tell(f"{name}: {error}; taken: {SEARCH} without a model{spent}")
+            return RuinRecreateSolver()
         if choice.folder not in self._chosen:
             self._chosen[choice.folder] = self._build(str(choice.folder))
-        limit = self.budget.time_limit
-        spent = "" if limit is None else f" for {limit:g} s"
         how = "" if self._search is None else f"; search: {self._search}{spent}"
         self._tell(f"{name}: {choice.told()}{how}; --solver pyvrp takes a classical solver")
         return self._chosen[choice.folder]
+
+
+def beyond(instance: Instance) -> bool:
+    """Whether an instance has attributes that searches know nothing of."""
+    try:
+        require_known(instance)
+    except InputError:
+        return True
+    return False
 
 
 def choose(instance: Instance) -> Choice:

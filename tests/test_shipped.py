@@ -128,8 +128,8 @@ def test_solve_without_a_solver_takes_the_model_that_fits(
     told = capsys.readouterr()
     assert "cvrp: model routes (pomo, cvrp, trained on 10 customers, uniform)" in told.err
     assert "tsp: model tours (pomo, tsp, trained on 10 customers, uniform)" in told.err
-    assert told.err.count("search: local-search; --solver pyvrp takes a classical solver") == 2
-    assert "routes local-search" in told.out
+    assert told.err.count("search: ruin-recreate; --solver pyvrp takes a classical solver") == 2
+    assert "routes ruin-recreate" in told.out
     stored = read_solution(tmp_path / "cvrp-out.json")
     report = check_routes(generate("cvrp", 10, 1, seed=4), stored.routes)
     assert report.feasible
@@ -137,12 +137,29 @@ def test_solve_without_a_solver_takes_the_model_that_fits(
     assert run("solve", files["tsp"], "-q", "--augment", 1) == 0
     told = capsys.readouterr()
     assert "search" not in told.err
-    write(generate("vrptw", 10, 1), tmp_path / "w.json")
-    assert run("solve", files["tsp"], tmp_path / "w.json", "-q") == 2
+    assert SECONDS == 2.0
+
+
+def test_what_no_model_fits_is_solved_without_one_where_that_can_be(
+    shelf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the same search, which is told; not where options are for a model, nor beyond the search:
+    then nothing is solved at all."""
+    ship("tours", "tsp")
+    tour, timed, fleet = (tmp_path / f"{name}.json" for name in ("t", "w", "f"))
+    write(generate("tsp", 10, 1), tour)
+    write(generate("vrptw", 10, 1), timed)
+    write(generate("pvrp", 10, 1), fleet)
+    assert run("solve", tour, timed, "-q", "--iterations", 1) == 0
     told = capsys.readouterr()
     assert "w: no shipped model solves vrptw with 10 customers" in told.err
-    assert "10" not in told.out
-    assert SECONDS == 2.0
+    assert "taken: ruin-recreate without a model" in told.err
+    assert "yes" in told.out
+    for options, file in (["--augment", 8], timed), ([], fleet):
+        assert run("solve", tour, file, "-q", *options) == 2
+        told = capsys.readouterr()
+        assert f"{file.stem}: no shipped model solves" in told.err
+        assert "yes" not in told.out
 
 
 def test_export_makes_a_model_that_solves_the_same(
