@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from nco.report_axes import mark
@@ -17,9 +18,11 @@ FEW_SUITES = 3
 
 
 def overview_blocks(summaries: Sequence[SuiteSummary]) -> list[Block]:
-    """A table of suites by solvers and its plot; nothing for few suites or without references."""
+    """A table of suites by solvers and its plot; nothing for few suites, without references, or
+    where each suite has solvers of its own."""
     shown = [summary for summary in summaries if summary.references]
-    if len(summaries) <= FEW_SUITES or not shown:
+    suites = Counter(row.entry.name for summary in shown for row in summary.rows)
+    if len(summaries) <= FEW_SUITES or max(suites.values(), default=0) < 2:
         return []
     told = "Mean gap of each solver on each suite"
     labels = {summary.reference for summary in shown}

@@ -29,11 +29,13 @@ def scenario_blocks(
     if not solvers:
         return []
     told = (
-        f"Every plan in the same {test.count:,} test scenarios of its instance (seed {test.seed}), "
-        f"which no solver saw. Means over the instances; brackets hold 95 % bootstrap intervals "
-        f"over instances. Differences are relative, paired by instance, to the solver of lowest "
-        f"mean. {test.objective.name}: the mean of the worst {1 - test.cvar:.0%} of an instance's "
-        "scenarios. Kept: scenarios without a failure, with Wilson's interval for as many "
+        "Costs above are as plans are priced beforehand: exact means or, with soft windows, at "
+        f"mean travel times. Here every plan is in the same {test.count:,} test scenarios of its "
+        f"instance (seed {test.seed}), which no solver saw. Means over the instances; brackets "
+        "hold 95 % bootstrap intervals over instances. Differences are relative, paired by "
+        f"instance, to the solver of lowest mean. {test.objective.name}: the mean of the worst "
+        f"{1 - test.cvar:.0%} of an instance's scenarios. Kept: scenarios without a failure (a "
+        "customer late or left out, a vehicle found empty), with Wilson's interval for as many "
         "independent trials as all scenarios are worth, those of one instance being alike. "
         f"{_selection_text(summary)}"
     )
@@ -63,7 +65,7 @@ def _knowing(summary: SuiteSummary) -> list[str]:
 def _selection_text(summary: SuiteSummary) -> str:
     """By what means solvers chose their plans."""
     asked = summary.store.header.config.suite(summary.name).selection
-    told = "Priced: plan-scenarios that a solver chose by, in the mean"
+    told = "Prices: plan-scenarios that a solver chose by, in the mean"
     if asked is None:
         return f"{told}; each solver had its own selection."
     equal = f"{told}: every solver that chooses among plans may price"
@@ -102,19 +104,22 @@ def _table(
     digits = cost_digits(_mean(means[name]) for name in solvers)
     rows = []
     for name in solvers:
-        note = over(len(means[name]), total)
-        cells = [Cell(name, ", ".join(filter(None, [note, "knows all" * (name in knowing)])))]
+        priced = sum(r.plan_scenarios for r in found[name]) / len(found[name])
+        notes = [
+            over(len(means[name]), total),
+            f"{priced:,.0f} prices" if priced else "",
+            "knows all" * (name in knowing),
+        ]
+        cells = [Cell(name, ", ".join(filter(None, notes)))]
         for figures in (means, tails):
             cells.append(_estimate_cell(figures[name], seed, digits))
             cells.append(_difference_cell(figures, name, best, seed))
         kept = _kept(found[name])
         cells.append(Cell(f"{kept.share:.2%}", f"[{kept.low:.2%}, {kept.high:.2%}]"))
-        priced = sum(r.plan_scenarios for r in found[name]) / len(found[name])
-        cells.append(Cell(f"{priced:,.0f}" if priced else DASH))
         rows.append(cells)
     tail = test.objective.name
     columns = [Column("Solver", "left"), Column("Mean"), Column("Difference"), Column(tail),
-               Column("Difference"), Column("Kept"), Column("Priced")]  # fmt: skip
+               Column("Difference"), Column("Kept")]  # fmt: skip
     return Table(columns, rows)
 
 

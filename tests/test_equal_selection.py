@@ -188,8 +188,8 @@ def test_a_scenario_solver_by_name_needs_its_problem() -> None:
     assert solution.plan_scenarios > 0
     with pytest.raises(InputError, match="candidate-pool is asked for with problem none; accepted"):
         scenario_solver_from_name("candidate-pool", None)
-    with pytest.raises(InputError, match="set-partitioning is asked for with problem svrptw"):
-        scenario_solver_from_name("set-partitioning", "svrptw")
+    with pytest.raises(InputError, match="set-partitioning is asked for with problem ptsp"):
+        scenario_solver_from_name("set-partitioning", "ptsp")
 
 
 def test_plans_are_told_apart() -> None:

@@ -107,6 +107,29 @@ def test_no_overview_of_few_suites_or_without_references(tmp_path: Path) -> None
         assert overview_blocks(summarise(store)) == []
 
 
+def test_no_overview_where_each_suite_has_solvers_of_its_own(tmp_path: Path) -> None:
+    """A table with one figure in a column compares nothing."""
+    entries = [
+        {"name": f"only-{s}", "solver": {"solver": "nearest"}, "suites": [s]} for s in "abcd"
+    ]
+    config = {
+        "name": "apart",
+        "output": tmp_path / "apart",
+        "suites": [{"type": "files", "name": s, "paths": [],
+                    "reference": {"type": "solver", "solver": f"only-{s}"}} for s in "abcd"],
+        "solvers": entries,
+    }  # fmt: skip
+    new = [NewInstance(s, "0", INSTANCES[0], "made up", None) for s in "abcd"]
+    store = create_store(parse(BenchmarkConfig, config, "test"), collect(), new)
+    store.append(
+        [make_record(f"only-{s}", 0, INSTANCES[0], suite=s, routes=PAIR, depots=[0, 0])
+         for s in "abcd"]
+    )  # fmt: skip
+    summaries = summarise(store)
+    assert all(summary.references for summary in summaries)
+    assert overview_blocks(summaries) == []
+
+
 def test_different_references_stand_in_a_column(tmp_path: Path) -> None:
     """Where suites differ in what gaps are relative to, each row names its own, and the solver
     that is the reference of some has a column."""
