@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 from dataclasses import astuple, fields
 from dataclasses import replace as replace_request
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nco.baselines.consensus import Consensus
 from nco.baselines.dispatch_routes import ChooseThenRoute, Hindsight, PrizeDispatch
@@ -227,6 +230,29 @@ def test_the_judge_agrees_with_the_simulator(strategy: Dispatcher) -> None:
             assert report.cost == pytest.approx(end.cost, rel=1e-6)
             assert report.routes == sum(map(len, end.dispatched))
             assert report.requests == len(day.requests)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    share=st.floats(0, 1),
+    seed=st.integers(0, 2**31),
+    law=st.fixed_dictionaries(
+        {
+            "num_epochs": st.integers(1, 6),
+            "rate": st.integers(1, 4),
+            "windows": st.sampled_from([(0.0, 0.1), (0.2, 1.5)]),
+        }
+    ),
+)
+def test_whatever_is_drawn_the_judge_accepts(share: float, seed: int, law: dict[str, Any]) -> None:
+    """Days of every cut, any share of requests sent early: no rule is broken, costs agree."""
+    one = drawn(1, seed=seed % 1000, **law)
+    scenarios = Scenarios(Split.TEST, 1, seed)
+    (day,) = days(one, scenarios)
+    end = serve(day, ChooseThenRoute(Chance(share)), Budget(iterations=3), seed)
+    (report,) = check_days(one, scenarios, [end.dispatched])
+    assert report.violations == []
+    assert report.cost == pytest.approx(end.cost, rel=1e-6)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
