@@ -6,6 +6,7 @@ Axes: B instances, K states of each, M vehicles, N nodes, D embedding.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple, final
 
@@ -18,7 +19,7 @@ from nco.data.instance import Instance
 from nco.envs.fleet import FleetEnvironment
 from nco.envs.fleet_features import STATE_FEATURES, VEHICLE_FEATURES, FleetFeatures, FleetView
 from nco.models.encoder import Conditions, Dense, PreNormLayer
-from nco.models.fleet_policy import FleetPolicy
+from nco.models.fleet_policy import Communication, FleetPolicy
 from nco.models.gates import Gate
 from nco.models.layers import CentredRMSNorm, NodeEmbedding, RMSNorm, SelfAttention
 from nco.models.pointer import compatibility, folded, glimpse, lookup, pointer_tables
@@ -132,6 +133,62 @@ class CAMPLayer(nn.Module):
         return streams._replace(pairs=self.norm2(flat + inner, None).view(shape))
 
 
+class CommunicationLayer(nn.Module, ABC):
+    """Lets the vehicles of each state hear of each other."""
+
+    @abstractmethod
+    def forward(
+        self, query: Float[Tensor, "batch state vehicle dim"], valid: Bool[Tensor, "batch vehicle"]
+    ) -> Float[Tensor, "batch state vehicle dim"]:
+        """The queries with what was heard."""
+
+
+@final
+class AttentionAmongVehicles(CommunicationLayer):
+    """A transformer block over the vehicles of a state."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        # it runs at each step for each vehicle: with a feed-forward as wide as the encoder's it
+        # would take half of the time of a training
+        feed_forward = Dense(dim, dim, "swiglu")
+        self.block = PreNormLayer(dim, num_heads, feed_forward, "rms", output_bias=True, film=None)
+
+    def forward(
+        self, query: Float[Tensor, "batch state vehicle dim"], valid: Bool[Tensor, "batch vehicle"]
+    ) -> Float[Tensor, "batch state vehicle dim"]:
+        b, k, m, d = query.shape
+        there = valid.unsqueeze(1).expand(b, k, m).reshape(b * k, m)
+        conditions = Conditions(there, query.new_zeros(b * k, 0), None)
+        return self.block(query.reshape(b * k, m, d), conditions)[0].view(b, k, m, d)
+
+
+@final
+class MeanOfVehicles(CommunicationLayer):
+    """One message to all vehicles of a state, from the mean of their queries by a perceptron."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.message = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+
+    def forward(
+        self, query: Float[Tensor, "batch state vehicle dim"], valid: Bool[Tensor, "batch vehicle"]
+    ) -> Float[Tensor, "batch state vehicle dim"]:
+        share = valid / valid.sum(1, keepdim=True)
+        return query + self.message(torch.einsum("bkmd,bm->bkd", query, share)).unsqueeze(2)
+
+
+def communication_layer(kind: Communication, dim: int, num_heads: int) -> CommunicationLayer | None:
+    """A fresh layer of its kind; None for no communication."""
+    match kind:
+        case "attention":
+            return AttentionAmongVehicles(dim, num_heads)
+        case "mean":
+            return MeanOfVehicles(dim)
+        case "none":
+            return None
+
+
 @final
 class CAMP(FleetPolicy):
     """Every vehicle sees every node by its profile, hears of the others while it encodes and once
@@ -153,9 +210,10 @@ class CAMP(FleetPolicy):
 
     Args:
         bipartite: whether vehicles and customers exchange messages while they are encoded.
-        communication: whether vehicles hear of each other at each step. With neither, each vehicle
-            decides for itself, as in PARCO's parallel decoder (Berto et al. 2024, arXiv:2409.03811)
-            without its communication layers.
+        communication: how vehicles hear of each other at each step: "attention", a transformer
+            block over them, as published; "mean", a message to all from the mean of their queries;
+            or "none". With neither, each vehicle decides for itself, as in PARCO's parallel decoder
+            (Berto et al. 2024, arXiv:2409.03811) without its communication layers.
     """
 
     def __init__(
@@ -168,7 +226,7 @@ class CAMP(FleetPolicy):
         hidden: int = 512,
         clip: float = 10.0,
         bipartite: bool = True,
-        communication: bool = True,
+        communication: Communication = "attention",
     ) -> None:
         super().__init__(env)
         self.num_heads = num_heads
@@ -190,20 +248,7 @@ class CAMP(FleetPolicy):
         self.query_vehicle = nn.Linear(dim, dim)
         self.query_weights = nn.Linear(len(WEIGHT_COLUMNS), dim, bias=False)
         self.query_state = nn.Linear(len(STATE_FEATURES) - 1, dim, bias=False)
-        self.communication = (
-            PreNormLayer(
-                dim,
-                num_heads,
-                # it runs at each step for each vehicle: as wide as in the encoder it would take
-                # half of the time of a training
-                Dense(dim, dim, "swiglu"),
-                "rms",
-                output_bias=True,
-                film=None,
-            )
-            if communication
-            else None
-        )
+        self.communication = communication_layer(communication, dim, num_heads)
 
     @property
     def gates(self) -> Mapping[str, Gate]:
@@ -252,21 +297,11 @@ class CAMP(FleetPolicy):
         query = lookup(tables["query_current"], place).view(b, m, k, -1).transpose(1, 2)
         query = query + view.features @ encoding.shared["query_features"]
         if self.communication is not None:
-            query = self._communicate(query, encoding.batched[VALID] > 0)
+            query = self.communication(query, encoding.batched[VALID] > 0)
         mask = view.mask.transpose(1, 2).reshape(b * m, k, -1)
         query = query.transpose(1, 2).reshape(b * m, k, -1)
         heads = glimpse(query, tables["key"], tables["value"], mask)
         return compatibility(tables, heads, place, self.clip).view(b, m, k, -1).transpose(1, 2)
-
-    def _communicate(
-        self, query: Float[Tensor, "batch state vehicle dim"], valid: Bool[Tensor, "batch vehicle"]
-    ) -> Float[Tensor, "batch state vehicle dim"]:
-        """Let the vehicles of each state hear of each other."""
-        assert self.communication is not None
-        b, k, m, d = query.shape
-        there = valid.unsqueeze(1).expand(b, k, m).reshape(b * k, m)
-        conditions = Conditions(there, query.new_zeros(b * k, 0), None)
-        return self.communication(query.reshape(b * k, m, d), conditions)[0].view(b, k, m, d)
 
 
 WEIGHT_COLUMNS = [

@@ -6,7 +6,7 @@ Axes: B instances, K states of each, M vehicles, N nodes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Literal, final
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,6 +15,10 @@ from nco.envs.environment import Observation
 from nco.envs.fleet import FleetEnvironment
 from nco.envs.fleet_features import FleetView, view_of
 from nco.models.policy import Encoding, Policy, Scores
+
+Communication = Literal["attention", "mean", "none"]
+"""How vehicles hear of each other at each step: by a transformer block over them, as published for
+CAMP; by a message to all from the mean of what they know, which is cheap; or not at all."""
 
 
 class FleetPolicy(Policy, ABC):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from nco.envs.fleet_parallel import Priority
+from nco.models.fleet_policy import Communication
 from nco.strict import Strict
 
 FleetDecisions = Literal["sequential", "parallel"]
@@ -197,9 +198,9 @@ class CAMPConfig(Strict):
     clip: PositiveFloat = 10.0
     bipartite: bool = True
     """Vehicles and customers exchange messages while they are encoded."""
-    communication: bool = True
-    """Vehicles hear of each other at each step; with neither, they decide as in PARCO's parallel
-    decoder without communication."""
+    communication: Communication = "attention"
+    """How vehicles hear of each other at each step; with none of it and no bipartite step they
+    decide as in PARCO's parallel decoder without communication."""
     decisions: FleetDecisions = "sequential"
     priority: Priority = "highest-probability"
     """Which vehicle chooses first, of parallel decisions."""

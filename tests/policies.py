@@ -75,7 +75,7 @@ FLEET_POLICIES: dict[str, PolicyConfig] = {
         type="camp", dim=16, num_heads=2, num_layers=2, hidden=24, decisions="parallel"
     ),
     "camp without communication": CAMPConfig(
-        type="camp", dim=16, num_heads=2, num_layers=2, hidden=24, communication=False
+        type="camp", dim=16, num_heads=2, num_layers=2, hidden=24, communication="none"
     ),
     "heterogeneous attention": HeterogeneousAttentionConfig(
         type="heterogeneous_attention", dim=16, num_heads=2, num_layers=2, hidden=24

@@ -32,9 +32,10 @@ def _camp(**options: object) -> CAMPConfig:
 CONFIGS: dict[str, PolicyConfig] = {
     "camp": _camp(),
     "camp parallel": _camp(decisions="parallel"),
-    "camp without communication": _camp(communication=False, decisions="parallel"),
+    "camp by the mean": _camp(communication="mean"),
+    "camp without communication": _camp(communication="none", decisions="parallel"),
     "camp without bipartite step": _camp(bipartite=False),
-    "camp with neither": _camp(communication=False, bipartite=False, decisions="parallel"),
+    "camp with neither": _camp(communication="none", bipartite=False, decisions="parallel"),
     "heterogeneous attention": HeterogeneousAttentionConfig(
         type="heterogeneous_attention", dim=16, num_heads=2, num_layers=2, hidden=24
     ),
@@ -181,8 +182,9 @@ def scores_before_and_after_news(kind: str) -> tuple[Tensor, Tensor]:
 
 
 def test_vehicles_hear_of_each_other_only_by_communication() -> None:
-    before, after = scores_before_and_after_news("camp")
-    assert float((before - after).detach().abs().max()) > 1e-3
+    for kind in ("camp", "camp by the mean"):
+        before, after = scores_before_and_after_news(kind)
+        assert float((before - after).detach().abs().max()) > 1e-3
     before, after = scores_before_and_after_news("camp without communication")
     torch.testing.assert_close(before, after, rtol=0, atol=1e-6)
 
