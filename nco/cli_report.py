@@ -34,10 +34,10 @@ def report(
         bool, typer.Option("--check", help="Only tell whether the document is up to date.")
     ] = False,
 ) -> None:
-    """Write the report of a result store, Markdown and HTML; fill the tables of a document.
+    """Write the report of a result store, Markdown and HTML.
 
-    The HTML page is self-contained, with plots. With --check it exits with 1 where the document's
-    tables are not as the figures.
+    The HTML page is self-contained, with plots. With --readme a document's tables are filled; with
+    --check it only exits with 1 where they are not as the figures.
     """
     from nco.data.text_file import write_text
     from nco.readme_tables import fill
