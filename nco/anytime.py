@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,10 +22,11 @@ class Anytime:
 
     gaps: list[Estimate | None]
     """At each of the times, the mean over the instances with a solution by then. None where the
-    solver had to stop before, or there is no solution by then."""
+    solver had to stop before, tells nothing on the way, or has no solution by then."""
     integral: Estimate | None
     """The primal integral up to the last of the times in per cent, over all instances: 100 where
-    there never was a solution. None where the solver had to stop before."""
+    there never was a solution. None where the solver had to stop before or tells nothing on the
+    way."""
 
 
 def improvements(record: Record) -> Curve:
@@ -77,21 +79,31 @@ def anytime(
     for r in records:
         if r.batch_size == 1 and r.instance in references and r.status != "unsupported":
             runs.setdefault(r.instance, []).append(improvements(r))
+    silent = _limited(entry) and not any(r.trace for r in records)
     gaps: list[Estimate | None] = []
     for at in times:
         found = []
-        for instance, curves in runs.items() if _allowed(entry, at) else ():
-            costs = [c for c in (value_at(curve, at) for curve in curves) if c is not None]
+        # at its limit a solver that told nothing on the way has what it ended with
+        known = at == entry.budget.time_limit if silent else _allowed(entry, at)
+        for instance, curves in runs.items() if known else ():
+            by_then = math.inf if silent else at
+            costs = [c for c in (value_at(curve, by_then) for curve in curves) if c is not None]
             if costs:
                 found.append(float(np.mean([gap(c, references[instance]) for c in costs])))
         gaps.append(estimate(found, seed))
-    if not _allowed(entry, times[-1]):
+    if silent or not _allowed(entry, times[-1]):
         return Anytime(gaps, None)
     integrals = [
         100 * float(np.mean([primal_integral(c, references[name], times[-1]) for c in curves]))
         for name, curves in runs.items()
     ]
     return Anytime(gaps, estimate(integrals, seed))
+
+
+def _limited(entry: SolverEntry) -> bool:
+    """Whether a solver searches for as long as it may: when it found its solution, only a trace can
+    tell."""
+    return entry.budget.time_limit is not None or entry.budget.iterations is not None
 
 
 def _allowed(entry: SolverEntry, seconds: float) -> bool:

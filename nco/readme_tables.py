@@ -75,7 +75,7 @@ def _table(folder: Path, name: str, suite: str | None, place: str) -> str:
         raise InputError(f"{place}: {folder} has no {name}.json; there are: {known}")
     results = read_results(path)
     if suite is None:
-        references = {s.reference for s in results.suites} - {None}
+        references = {(s.reference or DASH).partition(" (costs ")[0] for s in results.suites}
         told = f"Mean gaps to {references.pop()}. " if len(references) == 1 else ""
         return f"{_markdown(overview(results))}\n\n{told}{_circumstances(results)}"
     found = results.suite(suite)

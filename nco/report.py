@@ -58,8 +58,9 @@ READING = (
     "Infeasible, failed, timed-out, out-of-memory and unsupported runs count as failures and enter "
     "no mean.",
     "Gap at a time: of the best solution by then, over the instances that have one. A solver that "
-    "ends by itself keeps what it has; one that was made to stop before has a dash. Primal "
-    "integral: the mean over the time of 1 − reference / cost, 100 % before the first solution.",
+    "ends by itself keeps what it has; one that was made to stop before, or does not tell when it "
+    "found what, has a dash. Primal integral: the mean over the time of 1 − reference / cost, "
+    "100 % before the first solution.",
     "In and out: whether a cell lies inside of the training distribution that a model's card "
     "declares, by one rule for problem, ways, size, distribution, demands and tightness; what is "
     "not known counts as out.",

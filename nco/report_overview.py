@@ -25,8 +25,8 @@ def overview_blocks(summaries: Sequence[SuiteSummary]) -> list[Block]:
     if len(summaries) <= FEW_SUITES or max(suites.values(), default=0) < 2:
         return []
     told = "Mean gap of each solver on each suite"
-    labels = {summary.reference for summary in shown}
-    told += f", relative to {shown[0].reference}." if len(labels) == 1 else "."
+    labels = {_basis(summary) for summary in shown}
+    told += f", relative to {_basis(shown[0])}." if len(labels) == 1 else "."
     without = [summary.name for summary in summaries if not summary.references]
     if without:
         told += f" Without a reference, so without gaps: {', '.join(without)}."
@@ -47,7 +47,7 @@ def overview_blocks(summaries: Sequence[SuiteSummary]) -> list[Block]:
             Text(
                 "The mean over that time of 1 - reference / cost, in per cent: 100 % before the "
                 "first solution, and for an instance that is never solved. A dash: the solver had "
-                "to stop before."
+                "to stop before, or does not tell when it found what."
             ),
             integrals,
         ]
@@ -67,7 +67,7 @@ def overview_table(summaries: Sequence[SuiteSummary]) -> Table:
     """
     solvers = _solvers(summaries)
     columns = [Column("Suite", "left"), *(Column(name) for name in solvers)]
-    several = len({summary.reference for summary in summaries}) > 1
+    several = len({_basis(summary) for summary in summaries}) > 1
     if several:
         columns.append(Column("Reference", "text"))
     rows = []
@@ -78,7 +78,7 @@ def overview_table(summaries: Sequence[SuiteSummary]) -> Table:
         axis = _axis(summary)
         cells = [Cell(summary.name, axis or "", heading=summary.name)]
         cells += [_cell(summary, row, best) for row in found]
-        rows.append([*cells, Cell(summary.reference or DASH)] if several else cells)
+        rows.append([*cells, Cell(_basis(summary))] if several else cells)
     if any(map(_axis, summaries)):
         # a mean over what is inside of a training distribution and what is not says nothing
         return Table(columns, rows)
@@ -107,6 +107,11 @@ def integral_table(summaries: Sequence[SuiteSummary]) -> Table | None:
         cells = [Cell(DASH) if row is None else integral_cell(row) for row in shown]
         rows.append([Cell(summary.name, _axis(summary) or "", heading=summary.name), *cells])
     return Table([Column("Suite", "left"), *(Column(name) for name in names)], rows)
+
+
+def _basis(summary: SuiteSummary) -> str:
+    """What gaps are relative to, without how costs are rounded: that is the suite's."""
+    return (summary.reference or DASH).partition(" (costs ")[0]
 
 
 def _axis(summary: SuiteSummary) -> str | None:

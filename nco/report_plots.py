@@ -20,7 +20,8 @@ from nco.summary import Row, SuiteSummary, best_record
 
 # Okabe and Ito, "Color universal design" (2008): told apart by colour-blind readers
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444", "#b8a800")
-MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX*h"
+"""Not as many as colours: the pairs of both repeat late."""
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 10,

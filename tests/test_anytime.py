@@ -86,9 +86,16 @@ def test_figures_by_hand() -> None:
 def test_what_would_have_come_later_is_not_told() -> None:
     """A solver that was stopped at 1 s has no gap at 10 s; one that ends by itself has its own."""
     runs, references = [record("i", 11.0)], {"i": 10.0}
-    stopped = anytime(entry(1.0), runs, references, [1.0, 10.0], 0)
-    assert stopped.gaps == [None, None]
+    told = [record("i", 11.0, trace=[(0.5, 11.0)])]
+    stopped = anytime(entry(1.0), told, references, [1.0, 10.0], 0)
+    assert stopped.gaps[0] is not None
+    assert stopped.gaps[1] is None
     assert stopped.integral is None
+    # without a trace only what it had at its limit is known
+    silent = anytime(entry(1.0), runs, references, [0.5, 1.0], 0)
+    assert silent.gaps[0] is None
+    assert silent.gaps[1] is not None
+    assert silent.integral is None
     ended = anytime(entry(None), runs, references, [1.0, 10.0], 0)
     assert ended.gaps[1] is not None
     assert ended.gaps[1].mean == pytest.approx(0.1)

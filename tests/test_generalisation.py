@@ -12,12 +12,15 @@ import pytest
 
 from nco import benchmark_tasks
 from nco.api import generate
+from nco.baselines.solver import Budget
 from nco.benchmark import run_benchmark
 from nco.benchmark_config import BenchmarkConfig
 from nco.benchmark_suites import new_instances
 from nco.config_files import load_yaml, parse, preset_names
 from nco.data.errors import InputError
 from nco.data.files import write
+from nco.data.instance import Instance
+from nco.data.solution import Solution
 from nco.report import write_report
 from nco.store import HEADER, Store, open_store
 from nco.summary import summarise
@@ -246,7 +249,7 @@ class _Full:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def solve(self, *_: object) -> Any:
+    def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
         raise self.error
 
 
