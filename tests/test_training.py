@@ -300,7 +300,7 @@ def test_streams_of_random_numbers_do_not_meet() -> None:
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-TRAININGS = [n for n in preset_names() if not n.startswith("benchmark")]
+TRAININGS = [n for n in preset_names() if "problem" in load_yaml(n)]
 DISPATCHERS = [n for n in TRAININGS if load_yaml(n)["problem"] in DYNAMIC_PROBLEMS]
 
 
