@@ -185,10 +185,13 @@ CONSTANTS = tuple(field.name for field in fields(Traffic))
 """The names of the constants, in the order in which an instance keeps them."""
 
 PAPER = Traffic()
-"""Densities are read in hours. alpha, beta, gamma and l0 are not in the text but in the code."""
+"""Densities are read in hours. alpha, beta, gamma and l0 are not in the text but in the code.
+Planning with scenarios in the place of means is worth almost nothing
+(`nco.data.service_days.DAY_PRESETS`)."""
 CODE = Traffic(density_unit=1.0, delay=0.25)
 """What the published code computes: the constants for hours, with densities per minute and alpha
-in minutes. Delays vanish; it is here to check formulas against the published numbers."""
+in minutes. Delays vanish, and with them what planning with scenarios is worth; it is here to check
+formulas against the published numbers."""
 CORRELATED = Traffic(
     delay=45.0,
     log_sd=0.6,
