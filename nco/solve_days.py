@@ -113,7 +113,7 @@ def _print(
     if strategy.knows_all:
         told += "; knows each day from its start"
     table = Table("instance", title=told, title_justify="left")
-    columns = ("cost", test.objective.name, "requests", "routes", "unserved", "late", "s / day")
+    columns = ("cost", test.objective.name, "asked", "routes", "unserved", "late", "s / day")
     for column in columns:
         table.add_column(column, justify="right")
     for instance, found, seconds in rows:
