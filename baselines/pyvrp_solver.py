@@ -156,13 +156,20 @@ def solve_here(one: Instance, terms: Terms, budget: Budget, seed: int) -> list[l
     """Routes of one instance (B = 1), perhaps without its optional visits, in this process: for
     many small problems, which starting others would outlast. The caller judges them.
 
+    A search that ends without feasible routes is begun again, once, with a route for each customer.
+
     Raises:
         InputError: the budget has no limit.
-        SolveFailed: no feasible routes were found.
+        SolveFailed: no feasible routes were found, and those are not feasible either.
     """
     require_limit("pyvrp", budget)
     limit = None if budget.time_limit is None else time.monotonic() + budget.time_limit
-    found = search(problem_of(one, terms=terms), Search(limit, budget.iterations, seed))
+    problem = problem_of(one, terms=terms)
+    found = search(problem, Search(limit, budget.iterations, seed))
+    if found.best is None:
+        alone = [[node] for node in range(1, one.num_nodes)]
+        problem = dataclasses.replace(problem, start=Routes(alone, [0] * len(alone)))
+        found = search(problem, Search(limit, budget.iterations, seed))
     if found.best is None:
         raise SolveFailed(
             f"pyvrp found no feasible routes for {one.num_nodes - 1} customers; accepted: a larger "

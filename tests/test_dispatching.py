@@ -356,3 +356,14 @@ def test_what_strategies_refuse() -> None:
         serve(a_day(), ChooseThenRoute(Everyone()), Budget(), 0)
     with pytest.raises(InputError, match="one for each of 2"):
         check_days(drawn(), TEST, [])
+
+
+def test_routes_are_found_however_short_the_search_is() -> None:
+    """PyVRP may end a search of one iteration without feasible routes: then each request has one
+    of its own to begin with. So no day fails, with releases and without."""
+    found = days(drawn(1, seed=3, customers=20, rate=8, windows=(0.1, 0.1)), TEST)
+    for day in found:
+        for strategy in (Hindsight(), ChooseThenRoute(Everyone()), PrizeDispatch(0.1)):
+            routes = strategy.dispatches(day, Budget(time_limit=1e-9), 0)
+            sent = sorted(n for epoch in routes for route in epoch for n in route)
+            assert sent == [request.number for request in day.requests]
