@@ -12,13 +12,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from nco.baselines.dispatching import DayStrategy
 from nco.baselines.solver import Solver, UnsupportedError
@@ -27,10 +28,11 @@ from nco.data.batching import collate
 from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.day_results import dispatch_days
+from nco.dispatch_model import load_dispatcher
 from nco.provenance import package_version
 from nco.scenario_config import build_any_solver
 from nco.store import Status, Task
-from nco.strategy_config import StrategyConfig, build_strategy
+from nco.strategy_config import LearnedConfig, StrategyConfig, build_strategy
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,10 @@ def _build(config: BenchmarkSolver) -> Built:
     if not isinstance(config, ModelConfig):
         package = config.package or "nco-routing"
         version = f"{package} {package_version(package)}"
+        if isinstance(config, LearnedConfig):
+            choice = load_dispatcher(config.path)
+            weights = _digest(choice.policy.state_dict())
+            return Built(build_strategy(config), f"{choice.name}, weights {weights}, {version}")
         if isinstance(config, StrategyConfig):
             return Built(build_strategy(config), version)
         return Built(build_any_solver(config), version)
@@ -120,11 +126,16 @@ def _build(config: BenchmarkSolver) -> Built:
         device=config.device,
         selection=config.selection,
     )
-    digest = hashlib.sha256()
-    for name, value in sorted(solver.policy.state_dict().items()):
-        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    version = f"{solver.name}, weights {digest.hexdigest()[:10]}"
+    version = f"{solver.name}, weights {_digest(solver.policy.state_dict())}"
     return Built(solver if config.search is None else solver.searching(config.search), version)
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    """What tells these weights from others."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:10]
 
 
 def run_task(task: Task) -> Outcome:

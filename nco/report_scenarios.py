@@ -39,6 +39,8 @@ def scenario_blocks(
         "independent trials as all scenarios are worth, those of one instance being alike. "
         f"{_selection_text(summary)}"
     )
+    if any(record.days is not None for record in found[solvers[0]]):
+        told += " Scenarios are days; seconds above are those of one day."
     knowing = _knowing(summary)
     if knowing:
         told += (
