@@ -80,7 +80,6 @@ def train(algorithm: Algorithm, budget: float) -> Spent:
 
 def card_of(config: TrainConfig, spent: Spent, started_from: StartedFrom | None) -> ModelCard:
     """As a training run writes it."""
-    before = 0 if started_from is None else started_from.trained_on.instances
     data = config.data
     cities = None if data.cities is None else CityCollection.load(data.cities, "train").names
     return ModelCard(
@@ -93,7 +92,7 @@ def card_of(config: TrainConfig, spent: Spent, started_from: StartedFrom | None)
             variants=data.variants,
             cities=cities,
             capacity=data.capacity,
-            instances=before + spent.instances,
+            instances=spent.instances,
             hardware=f"{hardware()['processor']}, one thread, {spent.cpu_seconds:.0f} CPU seconds",
             seconds=spent.wall_seconds,
         ),
