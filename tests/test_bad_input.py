@@ -232,7 +232,7 @@ def generate(*more: object) -> tuple[object, ...]:
         (solve("good.vrp", "good.json", "-o", "{name}.sol"), ["good, good"]),
         (solve("good.vrp", "--reference", "gone.sol"), ["gone.sol"]),
         (solve("good.vrp", "--sampels", 4), ["--sampels"]),
-        (("solve", "good.vrp"), ["--solver"]),
+        (("solve", "good.vrp", "--augment", "8"), ["--solver"]),
         (("solves", "good.vrp"), ["solves"]),
         (("verify", "gone.sol"), ["gone.sol"]),
         (("verify", "folder"), ["folder", "store"]),

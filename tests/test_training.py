@@ -316,8 +316,9 @@ def test_every_shipped_training_configuration_is_valid(name: str) -> None:
     with a gate for each layer that is to have experts."""
     parsed = parse(TrainConfig, load_yaml(name), name)
     assert parsed.name == name
-    # no solver's routes are a reference where demands or prizes are seen on the way
-    uncertain = parsed.problem in (*DEMAND_PROBLEMS, "spctsp")
+    # no solver's routes are a reference where demands or prizes are seen on the way, nor where the
+    # price is that of scenarios
+    uncertain = parsed.problem in (*DEMAND_PROBLEMS, "spctsp") or parsed.objective is not None
     assert (parsed.validation.reference is None) == uncertain
     policy = parsed.policy
     expected = set()
