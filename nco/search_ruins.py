@@ -9,11 +9,11 @@ from typing import final
 import numpy as np
 import torch
 
-from nco.baselines.ruin_recreate import RuinRecreate
+from nco.baselines.ruin_recreate import RuinRecreate, anneal
 from nco.data.batching import unbatch
 from nco.data.instance import Instance
 from nco.search import Progress, Search, Task
-from nco.search_sampling import compile_local_search
+from nco.search_sampling import compile_local_search, tell_of_compiling
 
 RUINS = 200
 """Of an iteration: some milliseconds at 100 nodes."""
@@ -101,6 +101,7 @@ class _Annealing(Progress):
 def compile_ruins() -> None:
     """Compile what anneals, or read what was compiled before."""
     compile_local_search()
+    tell_of_compiling(anneal, "ruin and recreate")
     square = [[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.5, 0.5]]
     tiny = Instance.vrp(coords=square, demand=[0.0, 1.0, 1.0, 1.0, 1.0], capacity=2.0)
     chain = RuinRecreate(tiny, 0)

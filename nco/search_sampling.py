@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import final
+from pathlib import Path
+from typing import Any, final
 
 import numpy as np
 import torch
 
+from nco.baselines.local_moves import descend
 from nco.baselines.local_search import LocalSearch
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
@@ -163,8 +166,18 @@ class _LocalSearch(Progress):
 @lru_cache(maxsize=1)
 def compile_local_search() -> None:
     """Compile the moves, or read what was compiled before."""
+    tell_of_compiling(descend, "the local search")
     tiny = Instance.vrp(coords=[[0.0, 0.0], [0.0, 1.0]], demand=[0.0, 1.0], capacity=1.0)
     LocalSearch(tiny).improve(np.array([0, 1]))
+
+
+def tell_of_compiling(function: Any, name: str) -> None:
+    """Say that a function will be compiled now, as that takes long, unless numba has it stored."""
+    folder = Path(function.stats.cache_path)
+    if not any(folder.glob(f"*.{function.__name__}-*.nbi")):
+        logging.getLogger("nco").warning(
+            "compiling %s, once for this installation: about half a minute", name
+        )
 
 
 def require_samples(samples: int, temperature: float) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from nco.baselines.local_moves import descend
 from nco.baselines.local_search import LocalSearch, actions_of
 from nco.baselines.solver import Budget
 from nco.data.batching import replace, unbatch
@@ -19,6 +22,7 @@ from nco.envs.checker import check_routes, routes_from_actions
 from nco.envs.route_rules import route_length, route_rules
 from nco.envs.variants import multi_task, tsp
 from nco.local_search_solver import LocalSearchSolver
+from nco.search_sampling import tell_of_compiling
 from tests.multi_task import TIGHT, small
 from tests.small import instances, random_rollout
 
@@ -202,3 +206,21 @@ def test_without_a_network(start: str) -> None:
             costs = [cost for _, cost in found.trace]
             assert costs == sorted(costs, reverse=True)
             assert found.cost == pytest.approx(costs[-1], rel=1e-6)
+
+
+def test_compiling_is_told_of_where_nothing_is_stored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it takes long; not where numba has stored the function."""
+
+    function = SimpleNamespace(__name__="descend", stats=SimpleNamespace(cache_path=tmp_path))
+    tell_of_compiling(function, "the local search")
+    assert "compiling the local search, once for this installation" in caplog.text
+    caplog.clear()
+    (tmp_path / "local_moves.descend-1.py311.nbi").touch()
+    tell_of_compiling(function, "the local search")
+    assert caplog.text == ""
+    # as numba names its files
+    LocalSearchSolver().solve(instances("tsp", 5, 1, seed=0), Budget(iterations=1), 0)
+    tell_of_compiling(descend, "the local search")
+    assert caplog.text == ""
