@@ -20,21 +20,14 @@ from numba import njit
 
 from nco.data.attributes import (
     BACKHAULS,
-    CAPACITY,
-    FLEET_LIMIT,
     MIXED_BACKHAULS,
-    NO_DEPOT,
     TIME_WINDOWS,
-    VARIANT_ATTRIBUTES,
     attributes_by_name,
 )
 from nco.data.batching import with_dtype
-from nco.data.errors import InputError
 from nco.data.instance import Instance, distance_matrix, duration_matrix, is_customer
+from nco.envs.known_attributes import require_known
 from nco.envs.resources import SLACK
-
-KNOWN = frozenset({NO_DEPOT, CAPACITY, FLEET_LIMIT, *VARIANT_ATTRIBUTES})
-"""What the rules state; a variant with more would be solved as another problem."""
 
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 compiled = njit(**_OPTIONS)
@@ -72,17 +65,6 @@ class RouteRules(NamedTuple):
     num_depots: int
     """0 for a TSP, whose tour is taken as one route that leaves node 0."""
     most_routes: int
-
-
-def require_known(instance: Instance) -> None:
-    """Raise `InputError` where an instance has an attribute beyond `KNOWN`."""
-    held = [name for name, present in attributes_by_name(instance).items() if bool(present.any())]
-    more = [name for name in held if name not in KNOWN]
-    if more:
-        raise InputError(
-            f"the instance has {', '.join(more)}; accepted: tours, and routes with "
-            f"{', '.join(sorted(KNOWN - {NO_DEPOT}))}"
-        )
 
 
 def route_rules(instance: Instance) -> RouteRules:

@@ -15,7 +15,7 @@ from nco.data.instance import Instance
 from nco.data.solution import Solution
 from nco.envs.adaptive import AdaptiveEnvironment
 from nco.envs.checker import routes_from_actions
-from nco.envs.route_rules import require_known
+from nco.envs.known_attributes import require_known
 from nco.models.policy import Policy
 from nco.search import Clock, Search, Task, run
 
@@ -43,7 +43,7 @@ def require_fit(policy: Policy, name: str, instance: Instance) -> None:
 class SearchSolver:
     """Searches instance by instance; the trace of a solution tells when it got better.
 
-    For tours and the 48 variants of routes; what is beyond (`nco.envs.route_rules.KNOWN`) is
+    For tours and the 48 variants of routes; what is beyond (`nco.envs.known_attributes.KNOWN`) is
     refused by name, as a search would take it for another problem.
 
     A budget's iterations are the search's own (see its class), and with them alone the answer

@@ -22,8 +22,7 @@ from nco.declared import (
     stretch,
     traits_of,
 )
-from nco.envs.route_rules import require_known
-from nco.local_search_solver import RuinRecreateSolver
+from nco.envs.known_attributes import require_known
 from nco.model_files import ModelCard, load_card, shipped_folders
 
 SEARCH = "ruin-recreate"
@@ -121,7 +120,7 @@ class Solvers:
             if not self._free or beyond(instance):
                 raise InputError(f"{name}: {error}") from error
             self._tell(f"{name}: {error}; taken: {SEARCH} without a model{spent}")
-            return RuinRecreateSolver()
+            return api.solver_by_name(SEARCH)
         if choice.folder not in self._chosen:
             self._chosen[choice.folder] = self._build(str(choice.folder))
         how = "" if self._search is None else f"; search: {self._search}{spent}"
