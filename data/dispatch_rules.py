@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import final, overload
+
+from torch import Tensor
 
 from nco.data.errors import InputError
 
@@ -52,8 +54,12 @@ class DispatchRules:
         """The margin."""
         return self.epoch if self.margin is None else self.margin
 
-    def departure(self, opens: float, epoch: int) -> float:
-        """When routes leave that the epoch dispatches."""
+    @overload
+    def departure(self, opens: float, epoch: int) -> float: ...
+    @overload
+    def departure(self, opens: Tensor, epoch: int | Tensor) -> Tensor: ...
+    def departure(self, opens: float | Tensor, epoch: int | Tensor) -> float | Tensor:
+        """When routes leave that the epoch dispatches, of a depot that opens then."""
         return opens + epoch * self.epoch + self.wait
 
     def row(self) -> list[float]:

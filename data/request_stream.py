@@ -90,7 +90,7 @@ def draw_requests(instance: Instance, rules: DispatchRules, scenarios: Scenarios
     early, late = (of(column, which) for column in instance.time_window.unbind(2))
     time = duration_matrix(instance)
     opens, closes = instance.time_window[:, 0].double().view(-1, 2, 1, 1, 1).unbind(1)
-    leaves = opens + epoch.double() * rules.epoch + rules.wait
+    leaves = rules.departure(opens, epoch.double())
     real = in_time(
         leaves, of(time[:, 0], place), of(time[:, :, 0], place), early, late, service, closes
     )

@@ -20,7 +20,7 @@ from torch import Tensor
 from nco.data.dispatch_rules import DispatchRules
 from nco.data.instance import Instance, distance_matrix, duration_matrix, is_customer
 from nco.data.noise import Scenarios
-from nco.data.request_stream import TIGHT, draw_requests, rules_of
+from nco.data.request_stream import TIGHT, draw_requests, in_time, rules_of
 from nco.envs.dispatch import Epoch
 from nco.envs.environment import unit_length, unit_time
 
@@ -70,13 +70,15 @@ class Days:
 
     def departure(self, epoch: int) -> Float[Tensor, "batch 1"]:
         """When routes leave that the epoch dispatches."""
-        return self.hours[:, :1] + epoch * self.rules.epoch + self.rules.wait
+        return self.rules.departure(self.hours[:, :1], epoch)
 
     def must(self, epoch: int) -> Bool[Tensor, "batch request"]:
         """Which requests cannot wait for the next epoch, if they are open."""
         if epoch == self.rules.num_epochs - 1:
             return torch.ones_like(self.epoch, dtype=torch.bool)
-        return self.latest < self.departure(epoch + 1)
+        leaves, (early, late) = self.departure(epoch + 1), self.window.unbind(2)
+        out, back = self.duration[:, 0, 1:], self.duration[:, 1:, 0]
+        return ~in_time(leaves, out, back, early, late, self.service, self.hours[:, 1:])
 
     def features(
         self, epoch: int
