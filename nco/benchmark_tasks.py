@@ -109,9 +109,12 @@ def _build(config: BenchmarkSolver) -> Built:
         package = config.package or "nco-routing"
         version = f"{package} {package_version(package)}"
         if isinstance(config, LearnedConfig):
+            # PyVRP is imported only where it is needed
+            from nco.baselines.dispatch_routes import ChooseThenRoute
+
             choice = load_dispatcher(config.path)
             weights = _digest(choice.policy.state_dict())
-            return Built(build_strategy(config), f"{choice.name}, weights {weights}, {version}")
+            return Built(ChooseThenRoute(choice), f"{choice.name}, weights {weights}, {version}")
         if isinstance(config, StrategyConfig):
             return Built(build_strategy(config), version)
         return Built(build_any_solver(config), version)

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from nco.baselines.dispatching import Choice
-from nco.config_errors import describe_errors
 from nco.data.errors import InputError
 from nco.dispatch_config import DispatchCard, DispatchPolicyConfig
-from nco.dispatch_routes import margins
 from nco.envs.dispatch import Epoch
 from nco.envs.dispatch_batch import DaysState, open_days
-from nco.model_files import CARD, WEIGHTS
+from nco.model_files import CARD, WEIGHTS, holds_model, load_weights, parse_card
 from nco.models.dispatch_policy import DispatchPolicy
 
 
@@ -33,18 +27,6 @@ def build_dispatch_policy(config: DispatchPolicyConfig) -> DispatchPolicy:
         num_layers=config.num_layers,
         hidden=config.hidden,
     )
-
-
-def save_dispatcher(folder: Path, policy: DispatchPolicy, card: DispatchCard) -> None:
-    """Write a model folder; each file appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.detach().cpu().contiguous() for k, v in policy.state_dict().items()}
-    partial = folder / f"{WEIGHTS}.partial"
-    save_file(weights, partial)
-    os.replace(partial, folder / WEIGHTS)
-    partial = folder / f"{CARD}.partial"
-    partial.write_text(json.dumps(card.model_dump(mode="json"), indent=2) + "\n")
-    os.replace(partial, folder / CARD)
 
 
 def is_dispatcher(folder: Path) -> bool:
@@ -66,29 +48,15 @@ def load_dispatcher(path: Path) -> LearnedChoice:
         InputError: there is none, or weights and card do not fit each other.
     """
     folder = path / "model" if (path / "model" / CARD).is_file() else path
-    if not (folder / CARD).is_file() or not (folder / WEIGHTS).is_file():
+    if not holds_model(folder):
         raise InputError(
             f"{path}: no dispatcher here; accepted: a folder with {WEIGHTS} and {CARD}, as nco "
             "train dvrptw20 writes it to model/"
         )
-    try:
-        values = json.loads((folder / CARD).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / CARD}: not a JSON file ({error})") from error
-    try:
-        card = DispatchCard.model_validate(values)
-    except ValidationError as error:
-        lines = describe_errors(DispatchCard, values, error)
-        raise InputError(f"{folder / CARD}: " + "; ".join(lines)) from error
+    card = parse_card(folder, DispatchCard)
     with torch.random.fork_rng(devices=[]):
         policy = build_dispatch_policy(card.policy)
-    try:
-        policy.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        message = " ".join(line.strip() for line in str(error).splitlines()[:2])
-        raise InputError(
-            f"{folder / WEIGHTS}: the weights do not fit the card ({message})"
-        ) from error
+    load_weights(policy, folder)
     return LearnedChoice(policy.eval(), card)
 
 
@@ -107,6 +75,9 @@ class LearnedChoice(Choice):
     def leaves(self, epoch: Epoch, seed: int) -> Collection[int]:
         if not epoch.free:
             return ()
+        # compiled by numba, which takes a second to import
+        from nco.dispatch_routes import margins
+
         days = open_days(epoch)
         everyone = torch.ones(1, 1, len(epoch.open), dtype=torch.bool)
         state = DaysState(days, epoch.number, everyone, torch.zeros(1, 1, dtype=torch.float64))

@@ -31,9 +31,10 @@ from nco.data.instance import Instance
 from nco.data.noise import Scenarios, Split
 from nco.data.text_file import write_text
 from nco.dispatch_config import DispatchCard, DispatchTrainConfig
-from nco.dispatch_model import build_dispatch_policy, save_dispatcher
+from nco.dispatch_model import build_dispatch_policy
 from nco.dispatch_routes import insertion_price, margins
 from nco.envs.dispatch_batch import Days, DaysState, drawn_days, first_epoch
+from nco.model_files import save_model
 from nco.models.dispatch_policy import DispatchPolicy
 from nco.provenance import hardware, versions
 
@@ -170,7 +171,7 @@ class _Run:
             metrics=costs,
             versions=versions(),
         )
-        save_dispatcher(self.folder / "model", self.policy, card)
+        save_model(self.folder / "model", self.policy, card)
         path = self.folder / "metrics.csv"
         fresh = not path.exists()
         with path.open("a", newline="") as file:

@@ -6,12 +6,13 @@ import json
 import os
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import PositiveInt, ValidationError
+from pydantic import BaseModel, PositiveInt, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from nco.adapters import NewColumns
 from nco.build import build_env, build_policy
@@ -22,6 +23,7 @@ from nco.policy_config import PolicyConfig
 from nco.problem_names import Problem
 from nco.strict import Strict
 
+Card = TypeVar("Card", bound=BaseModel)
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 SHIPPED = Path(str(resources.files("nco.models")))
@@ -106,7 +108,7 @@ class ModelCard(Strict):
 
 
 def save_model(
-    folder: Path, policy: Policy, card: ModelCard, dtype: torch.dtype = torch.float32
+    folder: Path, policy: nn.Module, card: BaseModel, dtype: torch.dtype = torch.float32
 ) -> None:
     """Write a model folder; each file appears whole or not at all.
 
@@ -168,21 +170,50 @@ def load_card(folder: Path) -> ModelCard:
     Raises:
         InputError: the folder holds no model, or its card is not one of ours.
     """
-    path = folder / CARD
-    if not path.is_file() or not (folder / WEIGHTS).is_file():
+    if not holds_model(folder):
         raise InputError(
             f"{folder}: no model here; accepted: a folder with {WEIGHTS} and {CARD}, as a training "
             "run writes it to model/"
         )
+    return parse_card(folder, ModelCard)
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a folder has weights and a card, right or wrong."""
+    return (folder / CARD).is_file() and (folder / WEIGHTS).is_file()
+
+
+def parse_card(folder: Path, schema: type[Card]) -> Card:
+    """Read a card of this kind.
+
+    Raises:
+        InputError: it is not one.
+    """
+    path = folder / CARD
     try:
         values: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a JSON file ({error})") from error
     try:
-        return ModelCard.model_validate(values)
+        return schema.model_validate(values)
     except ValidationError as error:
-        lines = describe_errors(ModelCard, values, error)
+        lines = describe_errors(schema, values, error)
         raise InputError(f"{path}: " + "; ".join(lines)) from error
+
+
+def load_weights(module: nn.Module, folder: Path) -> None:
+    """Fill a network with the weights of a model folder.
+
+    Raises:
+        InputError: they are not its own.
+    """
+    path = folder / WEIGHTS
+    try:
+        module.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        # torch's first line only says that there are errors
+        message = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        raise InputError(f"{path}: the weights do not fit the card ({message})") from error
 
 
 def load_model(folder: Path) -> tuple[Policy, ModelCard]:
@@ -195,11 +226,5 @@ def load_model(folder: Path) -> tuple[Policy, ModelCard]:
     # the fresh weights are replaced; drawing them must not move the caller's random numbers
     with torch.random.fork_rng(devices=[]):
         policy = build_policy(card.policy, build_env(card.problem))
-    path = folder / WEIGHTS
-    try:
-        policy.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        # torch's first line only says that there are errors
-        message = " ".join(line.strip() for line in str(error).splitlines()[:2])
-        raise InputError(f"{path}: the weights do not fit the card ({message})") from error
+    load_weights(policy, folder)
     return policy.eval(), card
