@@ -11,6 +11,7 @@ from nco.data.distributions import DistributionName
 from nco.data.dynamic_requests import RequestLaw
 from nco.data.errors import InputError
 from nco.data.generators import refuse_misfits
+from nco.policy_config import AttentionConfig
 from nco.solver_config import Seed
 from nco.strict import Strict
 from nco.train_config import ConstantSchedule, ScheduleConfig
@@ -27,7 +28,7 @@ class DispatchDataConfig(Strict):
     requests: RequestLaw = RequestLaw()
 
 
-class DispatchPolicyConfig(Strict):
+class DispatchPolicyConfig(AttentionConfig):
     """See `nco.models.dispatch_policy.DispatchPolicy`."""
 
     type: Literal["dispatch"]
@@ -35,12 +36,6 @@ class DispatchPolicyConfig(Strict):
     num_heads: PositiveInt = 4
     num_layers: PositiveInt = 2
     hidden: PositiveInt = 128
-
-    @model_validator(mode="after")
-    def _heads(self) -> DispatchPolicyConfig:
-        if self.dim % self.num_heads:
-            raise ValueError(f"dim {self.dim} must be a multiple of num_heads {self.num_heads}")
-        return self
 
 
 class DispatchOptimizerConfig(Strict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
@@ -82,54 +82,55 @@ ExpertsConfig = Annotated[
 ]
 
 
-class AttentionModelConfig(Strict):
-    """Kool et al. 2019."""
+class AttentionConfig(Strict):
+    """What all policies of attention layers have."""
 
-    type: Literal["attention_model"]
+    type: Any
     dim: PositiveInt = 128
     num_heads: PositiveInt = 8
     num_layers: PositiveInt = 3
     hidden: PositiveInt = 512
-    clip: PositiveFloat = 10.0
 
     @model_validator(mode="after")
-    def _heads(self) -> AttentionModelConfig:
-        _check_heads(self.dim, self.num_heads)
+    def _heads(self) -> Self:
+        if self.dim % self.num_heads:
+            raise ValueError(f"dim {self.dim} must be a multiple of num_heads {self.num_heads}")
         return self
 
 
-class POMOConfig(Strict):
+class _PointerConfig(AttentionConfig):
+    """Those that point at nodes."""
+
+    clip: PositiveFloat = 10.0
+
+
+class AttentionModelConfig(_PointerConfig):
+    """Kool et al. 2019."""
+
+    type: Literal["attention_model"]
+
+
+class POMOConfig(_PointerConfig):
     """The policy of Kwon et al. 2020; with experts that of MVMoE (Zhou et al. 2024)."""
 
     type: Literal["pomo"]
-    dim: PositiveInt = 128
-    num_heads: PositiveInt = 8
     num_layers: PositiveInt = 6
     hidden: PositiveInt = 512
     """Of each feed-forward, or of each expert."""
     norm: Literal["instance", "batch"] = "instance"
-    clip: PositiveFloat = 10.0
     experts: ExpertsConfig | None = None
     """In place of the encoder's feed-forward layers."""
     decoder_experts: ExpertsConfig | None = None
     """In place of the layer behind the decoder's glimpse."""
 
-    @model_validator(mode="after")
-    def _heads(self) -> POMOConfig:
-        _check_heads(self.dim, self.num_heads)
-        return self
 
-
-class RouteFinderConfig(Strict):
+class RouteFinderConfig(_PointerConfig):
     """The policy of Berto et al. 2024."""
 
     type: Literal["routefinder"]
-    dim: PositiveInt = 128
-    num_heads: PositiveInt = 8
     num_layers: PositiveInt = 6
     hidden: PositiveInt = 512
     """Of each feed-forward, or of each expert; also of the decoder reld."""
-    clip: PositiveFloat = 10.0
     decoder: Literal["pointer", "reld"] = "pointer"
     experts: ExpertsConfig | None = None
     """In place of the encoder's feed-forward layers."""
@@ -140,35 +141,26 @@ class RouteFinderConfig(Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> RouteFinderConfig:
-        _check_heads(self.dim, self.num_heads)
         if self.decoder == "reld" and self.decoder_experts is not None:
             raise ValueError("decoder_experts are for the decoder pointer, and decoder is reld")
         return self
 
 
-class RRNCOConfig(Strict):
+class RRNCOConfig(_PointerConfig):
     """The policy of Son et al. 2025, for matrices, with coordinates where there are some."""
 
     type: Literal["rrnco"]
-    dim: PositiveInt = 128
     num_heads: PositiveInt = 8
     """Of the decoder's glimpse; the encoder has none."""
     num_layers: PositiveInt = 6
-    hidden: PositiveInt = 512
-    clip: PositiveFloat = 10.0
     channels: PositiveInt = 16
     """Of the embedding of arcs that all layers share: what takes the memory."""
     num_neighbours: PositiveInt = 25
     """Whose distances a node sees at first."""
     decoder: Literal["pointer", "reld"] = "reld"
 
-    @model_validator(mode="after")
-    def _heads(self) -> RRNCOConfig:
-        _check_heads(self.dim, self.num_heads)
-        return self
 
-
-class MatNetConfig(Strict):
+class MatNetConfig(_PointerConfig):
     """The policy of Kwon et al. 2021, for matrices alone."""
 
     type: Literal["matnet"]
@@ -176,26 +168,14 @@ class MatNetConfig(Strict):
     """Also the most nodes that an instance can have."""
     num_heads: PositiveInt = 16
     num_layers: PositiveInt = 5
-    hidden: PositiveInt = 512
-    clip: PositiveFloat = 10.0
     score_hidden: PositiveInt = 16
     """Units of the network that makes a score of a dot product and an arc."""
 
-    @model_validator(mode="after")
-    def _heads(self) -> MatNetConfig:
-        _check_heads(self.dim, self.num_heads)
-        return self
 
-
-class CAMPConfig(Strict):
+class CAMPConfig(_PointerConfig):
     """The policy of Hua et al. 2025, for vehicles that differ."""
 
     type: Literal["camp"]
-    dim: PositiveInt = 128
-    num_heads: PositiveInt = 8
-    num_layers: PositiveInt = 3
-    hidden: PositiveInt = 512
-    clip: PositiveFloat = 10.0
     bipartite: bool = True
     """Vehicles and customers exchange messages while they are encoded."""
     communication: Communication = "attention"
@@ -205,32 +185,12 @@ class CAMPConfig(Strict):
     priority: Priority = "highest-probability"
     """Which vehicle chooses first, of parallel decisions."""
 
-    @model_validator(mode="after")
-    def _heads(self) -> CAMPConfig:
-        _check_heads(self.dim, self.num_heads)
-        return self
 
-
-class HeterogeneousAttentionConfig(Strict):
+class HeterogeneousAttentionConfig(_PointerConfig):
     """A vehicle and then a node, as in Li et al. 2021, for vehicles that differ; decisions are
     sequential."""
 
     type: Literal["heterogeneous_attention"]
-    dim: PositiveInt = 128
-    num_heads: PositiveInt = 8
-    num_layers: PositiveInt = 3
-    hidden: PositiveInt = 512
-    clip: PositiveFloat = 10.0
-
-    @model_validator(mode="after")
-    def _heads(self) -> HeterogeneousAttentionConfig:
-        _check_heads(self.dim, self.num_heads)
-        return self
-
-
-def _check_heads(dim: int, num_heads: int) -> None:
-    if dim % num_heads:
-        raise ValueError(f"dim {dim} must be a multiple of num_heads {num_heads}")
 
 
 def _check_active(active: int, available: int) -> None:
