@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from nco.baselines.local_moves import descend, inserting
-from nco.baselines.local_rows import append, commit, copied, fresh_row
+from nco.baselines.local_rows import LEAST_GAIN, append, commit, copied, fresh_row
 from nco.baselines.local_search import LocalSearch, nearest, rows_as_actions
 from nco.data.instance import Instance
 from nco.envs.route_rules import compiled, route_length
@@ -43,8 +43,6 @@ NEAR = 100
 LEAST_NODES = 5
 """Of a tour with pieces to exchange; a smaller instance stays at its local optimum."""
 MOST_MOVES = 10**9
-LEAST_GAIN = 1e-9
-"""Of the length: less is rounding."""
 
 
 class Ruins(NamedTuple):

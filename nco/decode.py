@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ from nco.envs.checker import routes_from_actions
 from nco.envs.environment import Environment, unit_coordinates
 from nco.envs.plans import plan_key
 from nco.kernels import Kernel
-from nco.models.policy import Policy
+from nco.models.policy import Encoding, Policy
 from nco.rollout import (
     Trajectory,
     captured_steps,
@@ -152,13 +153,7 @@ def decoded_plans(
     kernel = captured_steps(kernel, one.valid.device)
     home = one.cpu()
     plans: dict[object, Routes] = {}
-    begun = time.perf_counter()
-    for index in range(1 if one.coords is None else augment):
-        spent = time.perf_counter() - begun
-        if seconds is not None and index > 0 and spent * (index + 1) / index > seconds:
-            break
-        with torch.no_grad():
-            encoding = policy.encode(augmented(one, index))
+    for encoding in _views_in_time(policy, one, augment, seconds):
         found = rollout(
             env, policy, one, strategy, num_trajectories=count, starts=starts, generator=generator,
             encoding=encoding, kernel=kernel,
@@ -169,6 +164,21 @@ def decoded_plans(
             if len(plans) == most:
                 return list(plans.values())
     return list(plans.values())
+
+
+def _views_in_time(
+    policy: Policy, instance: Instance, augment: int, seconds: float | None
+) -> Iterator[Encoding]:
+    """The tables of one symmetric copy after another, while the next will probably be done in time;
+    the first in any case. Without coordinates all copies are one."""
+    begun = time.perf_counter()
+    for index in range(1 if instance.coords is None else augment):
+        spent = time.perf_counter() - begun
+        if seconds is not None and index > 0 and spent * (index + 1) / index > seconds:
+            return
+        with torch.no_grad():
+            encoding = policy.encode(augmented(instance, index))
+        yield encoding
 
 
 def _decode_chunk(
@@ -185,7 +195,6 @@ def _decode_chunk(
     seconds: float | None,
     kernel: Kernel | CapturedRollouts,
 ) -> Decoded:
-    begun = time.perf_counter()
     count = (num_starts or 1) * samples
     forced = num_starts is not None or policy.needs_start
     starts = env.start_actions(part, count) if forced else None
@@ -193,13 +202,7 @@ def _decode_chunk(
     passes = math.ceil(count * part.batch_size[0] / rows)
     width = math.ceil(count / passes)
     best: Decoded | None = None
-    # without coordinates all copies are one
-    for index in range(1 if part.coords is None else augment):
-        spent = time.perf_counter() - begun
-        if seconds is not None and index > 0 and spent * (index + 1) / index > seconds:
-            break
-        with torch.no_grad():
-            encoding = policy.encode(augmented(part, index))
+    for encoding in _views_in_time(policy, part, augment, seconds):
         for first in range(0, count, width):
             last = min(count, first + width)
             found = rollout(

@@ -226,9 +226,9 @@ class Search(ABC):
         """As it stands in tables."""
 
     @property
-    @abstractmethod
     def ends(self) -> bool:
         """Whether it comes to an end without a limit."""
+        return False
 
     @property
     def first_step(self) -> float:

@@ -54,10 +54,6 @@ class EAS(Search):
         return f"eas-{self.kind}"
 
     @property
-    def ends(self) -> bool:
-        return False
-
-    @property
     def first_step(self) -> float:
         return 4.0 if self.kind == "embedding" else 8.0
 
@@ -89,10 +85,6 @@ class ActiveSearch(Search):
     @property
     def name(self) -> str:
         return "active"
-
-    @property
-    def ends(self) -> bool:
-        return False
 
     @property
     def first_step(self) -> float:

@@ -54,10 +54,6 @@ class RandomReconstruction(Search):
     def name(self) -> str:
         return "rrc"
 
-    @property
-    def ends(self) -> bool:
-        return False
-
     def init(self, task: Task) -> Progress:
         if task.instance.batch_size[0] > 1:
             raise InputError(

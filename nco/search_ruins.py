@@ -45,10 +45,6 @@ class RuinRecreateSearch(Search):
         return "ruin-recreate"
 
     @property
-    def ends(self) -> bool:
-        return False
-
-    @property
     def first_step(self) -> float:
         return 0.0
 

@@ -65,10 +65,6 @@ class SamplingSearch(Search):
     def name(self) -> str:
         return "sampling"
 
-    @property
-    def ends(self) -> bool:
-        return False
-
     def init(self, task: Task) -> Progress:
         return _Sampling(task, self)
 
@@ -112,10 +108,6 @@ class LocalSearchOnSamples(Search):
     @property
     def name(self) -> str:
         return "local-search"
-
-    @property
-    def ends(self) -> bool:
-        return False
 
     @property
     def first_step(self) -> float:

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, TypeAdapter
 from nco.baselines.dispatching import Chance, DayStrategy, Everyone, Nobody
 from nco.data.dynamic_requests import DYNAMIC_PROBLEMS
 from nco.data.errors import InputError
-from nco.solver_config import BaseSolverConfig, SolverInfo
+from nco.solver_config import BaseSolverConfig, SolverInfo, named, solver_rows
 
 
 class _StrategyConfig(BaseSolverConfig):
@@ -86,19 +86,13 @@ StrategyConfig = (
     | HindsightConfig
     | LearnedConfig
 )
-STRATEGIES: dict[str, type[_StrategyConfig]] = {
-    get_args(member.model_fields["solver"].annotation)[0]: member
-    for member in get_args(StrategyConfig)
-}
+STRATEGIES = named(get_args(StrategyConfig))
 """By the names that configurations and the command line know them by."""
 
 
 def available_strategies() -> list[SolverInfo]:
     """Every strategy, as `nco.solver_config.available_solvers` tells of solvers."""
-    return [
-        SolverInfo(name, True, None, config.problems, config.note)
-        for name, config in STRATEGIES.items()
-    ]
+    return solver_rows(STRATEGIES)
 
 
 def build_strategy(config: StrategyConfig) -> DayStrategy:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from nco.anytime import value_at
 from nco.api import generate
 from nco.baselines import pyvrp_solver
 from nco.baselines.savings import SavingsSolver
@@ -78,12 +79,6 @@ def known(path: Path) -> dict[tuple[int, str], list[tuple[float, float]]]:
     return {(line["instance"], line["solver"]): line["trace"] for line in lines}
 
 
-def cost_at(trace: list[tuple[float, float]], seconds: float) -> float | None:
-    """What was known by then; None before the first solution."""
-    costs = [cost for at, cost in trace if at <= seconds]
-    return costs[-1] if costs else None
-
-
 def table(path: Path) -> str:
     """Mean gap in per cent, by the instances that every solver has run on."""
     traces: dict[int, dict[str, list[tuple[float, float]]]] = defaultdict(dict)
@@ -98,7 +93,7 @@ def table(path: Path) -> str:
             gaps = []
             for runs in complete:
                 best = min(trace[-1][1] for trace in runs.values())
-                cost = cost_at(runs[solver], at)
+                cost = value_at(runs[solver], at)
                 gaps.append(None if cost is None else 100 * (cost / best - 1))
             there = [gap for gap in gaps if gap is not None]
             mean = f"{sum(there) / len(there):.2f}" if there else "-"
