@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import settings
 from nco.data.osrm_errors import ToolsMissing
 from nco.data.osrm_setup import SAMPLES
 from nco.data.osrm_tools import OSRMTools, find_tools, osrm_folder
+from tests.fake_osrm import FakeOSRM, fake_osrm
 
 # read when triton is imported, whoever does that first: without a GPU its kernels are interpreted
 if not torch.cuda.is_available():
@@ -33,6 +35,13 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the public instances: {folder} is not there; NCO_SHARED can name them")
     return folder
+
+
+@pytest.fixture(name="fake")
+def fake_osrm_server() -> Iterator[FakeOSRM]:
+    """A server that speaks as OSRM does, for one test."""
+    with fake_osrm() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
