@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
@@ -92,7 +92,7 @@ class AttentionConfig(Strict):
     hidden: PositiveInt = 512
 
     @model_validator(mode="after")
-    def _heads(self) -> Self:
+    def _heads(self) -> AttentionConfig:
         if self.dim % self.num_heads:
             raise ValueError(f"dim {self.dim} must be a multiple of num_heads {self.num_heads}")
         return self
