@@ -105,7 +105,9 @@ class MatNet(NodePointer):
     Rows start at zero, or for problems with depots at an embedding of the nodes' attributes;
     columns start at one-hot vectors, no two of an instance alike. With a generator their places are
     drawn. Without one they are those that a fixed seed gives to the nodes in the order of their
-    distances to all others, so that nodes in another order score the same.
+    distances to all others, so that nodes in another order score the same. Views of an instance
+    (``augment``) are other draws of the places, as in the paper, since turning the plane changes
+    nothing that it reads.
 
     Differs from the paper in: durations are one more input of the score's network, and equal the
     distances where there are none (one weight written as a sum of two, for an ATSP); matrices are
@@ -146,6 +148,15 @@ class MatNet(NodePointer):
                 f"the instance has {most} nodes; accepted for this MatNet: at most {self.dim}, the "
                 "width of its embedding"
             )
+
+    def num_views(self, instance: Instance, augment: int) -> int:
+        return augment
+
+    def encode_view(self, instance: Instance, index: int) -> Encoding:
+        if index == 0:
+            return self.encode(instance)
+        generator = torch.Generator(instance.valid.device).manual_seed(SEED + index)
+        return self.encode(instance, generator)
 
     def encode(self, instance: Instance, generator: torch.Generator | None = None) -> Encoding:
         self.require(instance)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation
+from nco.envs.symmetries import augmented
 from nco.models.gates import Gate
 
 Usage = dict[str, Float[Tensor, "2 expert"]]
@@ -100,6 +101,19 @@ class Policy(nn.Module, ABC):
         Raises:
             InputError: as `require`.
         """
+
+    def num_views(self, instance: Instance, augment: int) -> int:
+        """How many of so many views of an instance differ: only one without coordinates."""
+        return 1 if instance.coords is None else augment
+
+    def encode_view(self, instance: Instance, index: int) -> Encoding:
+        """The tables of an episode, the instance seen in another way: by default one of the
+        square's 8 symmetries (Kwon et al. 2020, arXiv:2010.16011, section 4).
+
+        Args:
+            index: 0 is the instance as it is.
+        """
+        return self.encode(augmented(instance, index))
 
     @abstractmethod
     def scores(self, encoding: Encoding, observation: Observation) -> Scores:

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from nco.baselines.workers import Routes
 from nco.captured_rollout import CapturedRollouts
-from nco.data.batching import replace
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.envs.adaptive import refuse_hindsight
 from nco.envs.checker import routes_from_actions
-from nco.envs.environment import Environment, unit_coordinates
+from nco.envs.environment import Environment
 from nco.envs.plans import plan_key
 from nco.kernels import Kernel
 from nco.models.policy import Encoding, Policy
@@ -45,24 +44,6 @@ CPU_ROWS = 16384
 `nco.rollout.rollout`."""
 ENCODED_NODES = 8192
 """Nodes that are encoded together, with 4 kB each in the widest layer; one instance at least."""
-
-
-def augmented(instance: Instance, index: int) -> Instance:
-    """What a policy sees under one of the square's 8 symmetries (Kwon et al. 2020, section 4).
-
-    Costs must be computed on the instance itself: matrices and rounding are not transformed, and
-    the coordinates of all nodes are, depots and customers alike.
-
-    Args:
-        index: 0 is the identity; bit 0 reflects x, bit 1 reflects y, bit 2 swaps the axes.
-    """
-    if index == 0:
-        return instance
-    x, y = unit_coordinates(instance).unbind(2)
-    x = 1 - x if index & 1 else x
-    y = 1 - y if index & 2 else y
-    coords = torch.stack((y, x) if index & 4 else (x, y), 2)
-    return replace(instance, {"coords": coords.masked_fill(~instance.valid.unsqueeze(2), 0)})
 
 
 def decode(
@@ -169,15 +150,15 @@ def decoded_plans(
 def _views_in_time(
     policy: Policy, instance: Instance, augment: int, seconds: float | None
 ) -> Iterator[Encoding]:
-    """The tables of one symmetric copy after another, while the next will probably be done in time;
-    the first in any case. Without coordinates all copies are one."""
+    """The tables of one view after another, while the next will probably be done in time; the first
+    in any case."""
     begun = time.perf_counter()
-    for index in range(1 if instance.coords is None else augment):
+    for index in range(policy.num_views(instance, augment)):
         spent = time.perf_counter() - begun
         if seconds is not None and index > 0 and spent * (index + 1) / index > seconds:
             return
         with torch.no_grad():
-            encoding = policy.encode(augmented(instance, index))
+            encoding = policy.encode_view(instance, index)
         yield encoding
 
 

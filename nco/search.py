@@ -22,7 +22,6 @@ from torch import Tensor
 
 from nco.baselines.solver import Budget
 from nco.data.instance import Instance
-from nco.decode import augmented
 from nco.envs.environment import Environment, State
 from nco.episode import Actor, plain_episode
 from nco.kernels import rollout_kernel
@@ -116,14 +115,14 @@ class Task:
         return self.policy.env
 
     def num_views(self, augment: int) -> int:
-        """How many symmetric positions can differ: one without coordinates."""
-        return 1 if self.instance.coords is None else augment
+        """How many views can differ, of as many as are asked for."""
+        return self.policy.num_views(self.instance, augment)
 
     def encoding(self, view: int = 0) -> Encoding:
-        """The policy's tables of the instances in one of their symmetric positions, kept."""
+        """The policy's tables of the instances in one of its views, kept."""
         if view not in self._views:
             with torch.no_grad():
-                self._views[view] = self.policy.encode(augmented(self.instance, view))
+                self._views[view] = self.policy.encode_view(self.instance, view)
         return self._views[view]
 
 

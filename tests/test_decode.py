@@ -9,9 +9,10 @@ from nco.data.batching import collate, replace, unbatch
 from nco.data.errors import InputError
 from nco.data.instance import Instance, Rounding
 from nco.data.multi_task import multi_task_instances
-from nco.decode import augmented, decode
+from nco.decode import decode
 from nco.envs.checker import check_routes, routes_from_actions
 from nco.envs.environment import Observation
+from nco.envs.symmetries import augmented
 from nco.envs.variants import cvrp, multi_task, tsp
 from nco.models.policy import Encoding, Policy, Scores
 from nco.models.pomo import POMO

@@ -88,7 +88,6 @@ def test_a_model_chooses_by_scenarios_among_the_first_plans(model: Path) -> None
 
 def greedy_routes(model: Path, one: Any, view: int, start: int) -> list[list[int]]:
     """One greedy trajectory from one start, step by step."""
-    from nco.decode import augmented
     from nco.envs.checker import routes_from_actions
     from nco.rollout import rollout
     from nco.strategies import Greedy
@@ -96,7 +95,7 @@ def greedy_routes(model: Path, one: Any, view: int, start: int) -> list[list[int
     policy, _ = load_model(model)
     env = policy.env
     with torch.no_grad():
-        encoding = policy.encode(augmented(one, view))
+        encoding = policy.encode_view(one, view)
     starts = env.start_actions(one, 6)[:, start : start + 1]
     found = rollout(env, policy, one, Greedy(), starts=starts, encoding=encoding)
     return routes_from_actions(one, found.actions[0, 0])[0]
