@@ -193,6 +193,16 @@ def normals(
     return Worlds.of(scenarios, instance).normals(stream, *entity)
 
 
+def uniform_number(scenarios: Scenarios, stream: Stream, *words: int) -> float:
+    """One of the numbers of `uniforms`, in plain Python.
+
+    Args:
+        words: the instance's key, the scenario's number and the entity.
+    """
+    root = hash_words(scenarios.seed, int(scenarios.split), int(stream))
+    return (hash_words(root, *words) >> 12) * 2.0**-52 + 2.0**-53
+
+
 def nodes_as_entities(instance: Instance) -> Int[Tensor, "1 1 node"]:
     """The nodes' numbers, to name the noise of all nodes."""
     return torch.arange(instance.num_nodes, device=instance.valid.device).view(1, 1, -1)

@@ -11,7 +11,7 @@ from rich.progress import TimeRemainingColumn as RemainingColumn
 
 from nco import provenance
 from nco.baselines.solver import MissingExtraError
-from nco.benchmark_config import BenchmarkConfig, ModelConfig, solver_on
+from nco.benchmark_config import BenchmarkConfig, ModelConfig, decided_on_the_way, solver_on
 from nco.benchmark_suites import missing_variable, new_instances, suite_traits
 from nco.benchmark_tasks import DIED, Outcome, built, run_task
 from nco.data.errors import InputError
@@ -58,10 +58,13 @@ def _open_or_create(config: BenchmarkConfig) -> Store:
     cards: dict[str, ModelCard] = {}
     for index, entry in enumerate(config.solvers):
         suites = [suite for suite in config.single_suites() if entry in config.entries(suite.name)]
-        solvers = {solver_on(suite, entry).model_dump_json(): None for suite in suites}
+        solvers = {
+            (solver_on(suite, entry).model_dump_json(), decided_on_the_way(suite)): None
+            for suite in suites
+        }
         try:
-            for solver in solvers or {entry.solver.model_dump_json(): None}:
-                built(solver)
+            for solver, problem in solvers or {(entry.solver.model_dump_json(), None): None}:
+                built(solver, problem)
         except MissingExtraError as error:
             if not entry.where_installed:
                 raise InputError(f"solvers.{index} ({entry.name}): {error}") from error
@@ -122,6 +125,7 @@ def _records(task: Task, outcome: Outcome) -> list[Record]:
             depots=None if answer is None else answer.depots,
             vehicles=None if answer is None else answer.vehicles,
             days=None if answer is None else answer.days,
+            walks=None if answer is None else answer.walks,
             wall_seconds=outcome.wall_seconds,
             setup_seconds=outcome.setup_seconds,
             cpu_seconds=outcome.cpu_seconds,

@@ -16,6 +16,7 @@ from pydantic import (
 
 from nco.baselines.solver import Budget
 from nco.kernels import Kernel
+from nco.problem_names import ON_THE_WAY, PLANNED
 from nco.scenario_config import (
     EnumerationConfig,
     PoolConfig,
@@ -34,6 +35,7 @@ from nco.suite_config import (
     SuiteConfig,
     SuiteFamily,
 )
+from nco.walker_config import ReoptimisationConfig
 
 
 class BudgetConfig(Strict):
@@ -86,10 +88,12 @@ class ModelConfig(Strict):
 
 
 BenchmarkSolver = Annotated[
-    SolverConfig | ScenarioSolverConfig | StrategyConfig | ModelConfig,
+    SolverConfig | ScenarioSolverConfig | StrategyConfig | ReoptimisationConfig | ModelConfig,
     Field(discriminator="solver"),
 ]
 """Whatever can be compared."""
+WalkingConfig = ScenarioSolverConfig | ReoptimisationConfig | ModelConfig
+"""What can go through worlds that are seen on the way: plans are followed."""
 
 
 class SolverEntry(Strict):
@@ -244,14 +248,51 @@ def solver_on(suite: SingleSuite, entry: SolverEntry) -> BenchmarkSolver:
     return solver.model_copy(update={"selection": suite.selection})
 
 
+def decided_on_the_way(suite: SingleSuite) -> str | None:
+    """The problem of a suite whose noise is seen on the way; None of any other."""
+    return suite.problem if suite.problem in ON_THE_WAY else None
+
+
 def _check_problem(suite: SingleSuite, entry: SolverEntry) -> None:
     """The scenarios of another problem would say nothing."""
+    on_the_way = decided_on_the_way(suite)
+    if on_the_way is not None:
+        _check_walker(suite, entry, on_the_way)
+        return
     problem = getattr(entry.solver, "problem", None)
     if suite.scenarios is not None and problem not in (None, suite.problem):
         raise ValueError(
             f"solver {entry.name!r} is for {problem} and runs on suite {suite.name!r}; accepted "
             f"there: {suite.problem}"
         )
+    if isinstance(entry.solver, ReoptimisationConfig):
+        raise ValueError(
+            f"solver {entry.name!r} plans again on the way and runs on suite {suite.name!r} of "
+            f"{suite.problem or 'files'}; accepted: suites of "
+            f"{', '.join(ReoptimisationConfig.problems)}"
+        )
+
+
+def _check_walker(suite: SingleSuite, entry: SolverEntry, problem: str) -> None:
+    """Only what can decide on the way, or has plans that can be followed."""
+    solver, plans = entry.solver, PLANNED.get(problem)
+    where = f"solver {entry.name!r} runs on suite {suite.name!r} of {problem}, decided on the way"
+    accepted = ["model"]
+    accepted += [] if plans is None else [f"solvers by scenarios with problem {plans}"]
+    accepted += ["reoptimisation"] if problem in ReoptimisationConfig.problems else []
+    fits = (
+        isinstance(solver, ModelConfig)
+        or (isinstance(solver, ScenarioSolverConfig) and solver.problem == plans)
+        or (isinstance(solver, ReoptimisationConfig) and problem in solver.problems)
+    )
+    if not fits:
+        told = getattr(solver, "problem", None)
+        what = solver.solver if told is None else f"{solver.solver} with problem {told}"
+        raise ValueError(f"{where}, and is {what}; accepted: {', '.join(accepted)}")
+    if isinstance(solver, ModelConfig) and solver.search is not None:
+        raise ValueError(f"{where}, and has a search, which makes plans; accepted: none")
+    if entry.batch_size is not None:
+        raise ValueError(f"{where}, with batch_size {entry.batch_size}; accepted: none")
 
 
 def _check_selection(suite: SingleSuite, entry: SolverEntry) -> None:

@@ -23,16 +23,28 @@ from torch import Tensor
 
 from nco.baselines.dispatching import DayStrategy
 from nco.baselines.solver import Solver, UnsupportedError
-from nco.benchmark_config import BenchmarkSolver, ModelConfig, solver_on
+from nco.baselines.walkers import PlanWalker, Walker
+from nco.benchmark_config import (
+    BenchmarkSolver,
+    ModelConfig,
+    WalkingConfig,
+    decided_on_the_way,
+    solver_on,
+)
 from nco.data.batching import collate
+from nco.data.errors import InputError
 from nco.data.instance import Instance
+from nco.data.noise import Scenarios, Split
 from nco.data.solution import Solution
+from nco.data.walk_text import packed
 from nco.day_results import dispatch_days
 from nco.dispatch_model import load_dispatcher
 from nco.provenance import package_version
 from nco.scenario_config import build_any_solver
 from nco.store import Status, Task
 from nco.strategy_config import LearnedConfig, StrategyConfig, build_strategy
+from nco.walk_results import walk_through
+from nco.walker_config import ReoptimisationConfig
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,8 @@ class Answer:
     vehicles: list[int] | None = None
     days: list[list[list[list[int]]]] | None = None
     """Of a strategy for days of requests, in place of all that."""
+    walks: str | None = None
+    """Of what decides on the way, likewise; as `nco.data.walk_text` packs them."""
     plan_scenarios: int = 0
 
 
@@ -87,7 +101,7 @@ class _TimeoutReached(TimeoutError):
 class Built:
     """A solver in this process."""
 
-    solver: Solver | DayStrategy
+    solver: Solver | DayStrategy | Walker
     version: str
     """Of what does its work: a package, or weights by their digest."""
     warm: bool = False
@@ -95,16 +109,27 @@ class Built:
 
 
 @functools.lru_cache(maxsize=16)
-def built(config: str) -> Built:
+def built(config: str, on_the_way: str | None) -> Built:
     """The solver of a configuration in JSON, built once a process.
 
+    Args:
+        on_the_way: the problem of its suite, where that is decided on the way.
+
     Raises:
-        InputError: its package is not installed, or there is no such model.
+        InputError: its package is not installed, there is no such model, or it is not one of the
+            suite's problem.
     """
-    return _build(TypeAdapter(BenchmarkSolver).validate_json(config))
+    return _build(TypeAdapter(BenchmarkSolver).validate_json(config), on_the_way)
 
 
-def _build(config: BenchmarkSolver) -> Built:
+def _build(config: BenchmarkSolver, on_the_way: str | None) -> Built:
+    if on_the_way is not None:
+        assert isinstance(config, WalkingConfig)  # the configuration of the benchmark says so
+        return _built_walker(config, on_the_way)
+    if isinstance(config, ReoptimisationConfig):
+        raise InputError(
+            f"reoptimisation goes through worlds; accepted: suites of {', '.join(config.problems)}"
+        )
     if not isinstance(config, ModelConfig):
         package = config.package or "nco-routing"
         version = f"{package} {package_version(package)}"
@@ -133,6 +158,21 @@ def _build(config: BenchmarkSolver) -> Built:
     return Built(solver if config.search is None else solver.searching(config.search), version)
 
 
+def _built_walker(config: WalkingConfig, problem: str) -> Built:
+    # models and PyVRP are imported only where they are needed
+    from nco.neural_solver import NeuralSolver
+    from nco.policy_walker import PolicyWalker
+    from nco.walker_build import build_walker
+
+    walker = build_walker(config, problem)
+    planner = walker.solver if isinstance(walker, PlanWalker) else walker
+    if isinstance(planner, NeuralSolver | PolicyWalker):
+        weights = _digest(planner.policy.state_dict())
+        return Built(walker, f"{planner.name}, weights {weights}")
+    package = "nco-routing" if isinstance(config, ModelConfig) else config.package or "nco-routing"
+    return Built(walker, f"{package} {package_version(package)}")
+
+
 def _digest(weights: Mapping[str, Tensor]) -> str:
     """What tells these weights from others."""
     digest = hashlib.sha256()
@@ -154,10 +194,13 @@ def run_task(task: Task) -> Outcome:
     try:
         solver = solver_on(task.store.header.config.suite(task.suite), task.entry)
         with _one_thread():
-            own = built(solver.model_dump_json())
+            suite = task.store.header.config.suite(task.suite)
+            own = built(solver.model_dump_json(), decided_on_the_way(suite))
             version = own.version
             if isinstance(own.solver, DayStrategy):
                 return _dispatch(own.solver, own.version, task, instances, timeout, started)
+            if isinstance(own.solver, Walker):
+                return _walk(own.solver, own, task, instances, timeout, started)
             return _solve(own.solver, own, task, instances, timeout, started)
     except _TimeoutReached:
         status, error = "timeout", f"stopped after {timeout:g} s"
@@ -200,6 +243,35 @@ def _dispatch(
     setup = time.perf_counter() - began - call
     each = None if cpu is None else cpu / test.count
     return Outcome("ok", None, (Answer(days=days),), found.seconds, setup, each, version)
+
+
+def _walk(
+    walker: Walker,
+    own: Built,
+    task: Task,
+    instances: list[Instance],
+    timeout: float | None,
+    began: float,
+) -> Outcome:
+    """All worlds of one instance."""
+    (one,) = instances
+    test = task.store.header.config.suite(task.suite).scenarios
+    assert test is not None  # the suite's configuration says so
+    budget = task.entry.budget.build()
+    if not own.warm and isinstance(task.entry.solver, ModelConfig):
+        # what is done once in a process; in a world that tests nobody
+        walk_through(walker, one, Scenarios(Split.SELECTION, 1), budget, task.seed)
+    own.warm = True
+    cpu_started, call_started = cpu_seconds(), time.perf_counter()
+    with _time_limit(timeout):
+        found = walk_through(walker, one, test.scenarios, budget, task.seed)
+    call = time.perf_counter() - call_started
+    cpu = _difference(cpu_started, cpu_seconds())
+    # as the wall seconds: all of what was prepared, and one world's share of the rest
+    cpu = None if cpu is None else cpu * min(1.0, found.seconds / call)
+    answer = Answer(walks=packed(found.walks), plan_scenarios=found.plan_scenarios)
+    setup = time.perf_counter() - began - call
+    return Outcome("ok", None, (answer,), found.seconds, setup, cpu, own.version)
 
 
 def _solve(

@@ -199,9 +199,13 @@ def solvers() -> None:
     from nco.scenario_config import available_scenario_solvers
     from nco.solver_config import available_solvers
     from nco.strategy_config import available_strategies
+    from nco.walker_config import available_walkers
 
     table = Table("solver", "installed", "problems", "note")
-    known = (*available_solvers(), *available_scenario_solvers(), *available_strategies())
+    known = (
+        *available_solvers(), *available_scenario_solvers(), *available_strategies(),
+        *available_walkers(),
+    )  # fmt: skip
     for info in known:
         here = "yes" if info.installed else f'no: pip install "nco-routing[{info.extra}]"'
         table.add_row(info.name, here, ", ".join(info.problems), info.note)

@@ -57,13 +57,7 @@ def days_result(
     """
     reports = check_days(one, test.scenarios, dispatched)
     costs = torch.tensor([report.cost for report in reports], dtype=torch.float64)
-    told = [
-        f"scenario {number}, {text}"
-        for number, report in enumerate(reports)
-        for text in report.violations
-    ]
-    if len(told) > MOST_TOLD:
-        told = [*told[:MOST_TOLD], f"{len(told) - MOST_TOLD} more violations"]
+    told = told_violations([report.violations for report in reports])
     result = ScenarioResult(
         mean=float(costs.mean()),
         cvar=float(test.objective.of(costs)),
@@ -78,6 +72,14 @@ def days_result(
         count=len(reports),
     )
     return result, told
+
+
+def told_violations(broken: Sequence[Sequence[str]]) -> list[str]:
+    """The rules broken in each scenario in words, the first of them; none where none is."""
+    told = [f"scenario {number}, {text}" for number, found in enumerate(broken) for text in found]
+    if len(told) > MOST_TOLD:
+        return [*told[:MOST_TOLD], f"{len(told) - MOST_TOLD} more violations"]
+    return told
 
 
 def _mean(values: Sequence[int]) -> float:

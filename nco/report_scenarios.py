@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from nco.report_page import Block, Cell, Column, Heading, Table, Text
+from nco.report_page import Block, Cell, Column, Heading, Notice, Table, Text
 from nco.report_tables import DASH, cost_digits, interval_text, over, percent
 from nco.scenario_results import ScenarioResult, ScenarioTestConfig
 from nco.statistics import Estimate, Frequency, clustered_frequency, compare, estimate
@@ -13,6 +14,8 @@ from nco.store import Record
 from nco.strategy_config import HindsightConfig
 from nco.summary import SuiteSummary
 
+FEW = 5
+"""Scenarios of an instance's tail below which the report warns."""
 Figures = dict[str, dict[str, float]]
 """Of each solver, by instance; seeds are averaged first."""
 
@@ -29,18 +32,16 @@ def scenario_blocks(
     if not solvers:
         return []
     told = (
-        "Costs above are as plans are priced beforehand: exact means or, with soft windows, at "
-        f"mean travel times. Here every plan is in the same {test.count:,} test scenarios of its "
+        f"{_what(found[solvers[0]])} in the same {test.count:,} test scenarios of its "
         f"instance (seed {test.seed}), which no solver saw. Means over the instances; brackets "
         "hold 95 % bootstrap intervals over instances. Differences are relative, paired by "
         f"instance, to the solver of lowest mean. {test.objective.name}: the mean of the worst "
-        f"{1 - test.cvar:.0%} of an instance's scenarios. Kept: scenarios without a failure (a "
+        f"{1 - test.cvar:.0%} of an instance's scenarios, {tail_size(test):,.3g} of "
+        f"{test.count:,}. Kept: scenarios without a failure (a "
         "customer late or left out, a vehicle found empty), with Wilson's interval for as many "
         "independent trials as all scenarios are worth, those of one instance being alike. "
         f"{_selection_text(summary)}"
     )
-    if any(record.days is not None for record in found[solvers[0]]):
-        told += " Scenarios are days; seconds above are those of one day."
     knowing = _knowing(summary)
     if knowing:
         told += (
@@ -48,14 +49,47 @@ def scenario_blocks(
             "lower bound where its routes are good enough, and never what others differ from here."
         )
     first = _results(found[solvers[0]])[0]
-    blocks: list[Block] = [
-        Heading(3, "In test scenarios"),
-        Text(told, soft=True),
+    blocks: list[Block] = [Heading(3, "In test scenarios"), Text(told, soft=True)]
+    if tail_size(test) < FEW:
+        blocks.append(
+            Notice(
+                f"{test.objective.name} is of {tail_size(test):,.3g} of an instance's "
+                f"{test.count:,} scenarios: too few to tell tails apart. {scenarios_for(test):,} "
+                f"scenarios have {FEW} in the tail."
+            )
+        )
+    blocks += [
         _table(summary, found, solvers, test),
     ]
     if len(first.parts) > 1 or first.measures:
         blocks.append(_parts_table(found, solvers))
     return blocks
+
+
+def tail_size(test: ScenarioTestConfig) -> float:
+    """How many of an instance's scenarios the CVaR is the mean of."""
+    return round((1 - test.cvar) * test.count, 9)
+
+
+def scenarios_for(test: ScenarioTestConfig) -> int:
+    """How many scenarios have a tail that is not of few."""
+    return math.ceil(round(FEW / (1 - test.cvar), 9))
+
+
+def _what(records: Sequence[Record]) -> str:
+    """What is in the scenarios, and what the costs above are."""
+    if any(record.days is not None for record in records):
+        return "Scenarios are days; seconds above are those of one day. Every strategy is"
+    if any(record.walks is not None for record in records):
+        return (
+            "Here it is decided on the way, as noise is seen; who has a plan follows it with the "
+            "recourse that is best for it. Seconds above are those of all that is prepared for an "
+            "instance and of one scenario. Every solver is"
+        )
+    return (
+        "Costs above are as plans are priced beforehand: exact means or, with soft windows, at "
+        "mean travel times. Here every plan is"
+    )
 
 
 def _knowing(summary: SuiteSummary) -> list[str]:
@@ -65,7 +99,7 @@ def _knowing(summary: SuiteSummary) -> list[str]:
 
 
 def _selection_text(summary: SuiteSummary) -> str:
-    """By what means solvers chose their plans."""
+    """By what means solvers chose their plans, or their policies."""
     asked = summary.store.header.config.suite(summary.name).selection
     told = "Prices: plan-scenarios that a solver chose by, in the mean"
     if asked is None:

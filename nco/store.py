@@ -60,6 +60,9 @@ class Record(BaseModel):
     days: list[list[list[list[int]]]] | None = None
     """Of dvrptw in place of routes: by test scenario, epoch and route, requests by their numbers.
     Seconds are then those of one day."""
+    walks: str | None = None
+    """Of a problem that is decided on the way, in place of routes: what was driven in each test
+    scenario (`nco.data.walk_text`). Seconds are then of what was prepared and of one scenario."""
     cost: float | None = None
     feasible: bool = False
     violations: list[str] = []
@@ -80,6 +83,11 @@ class Record(BaseModel):
     solver_version: str
     finished: str
     """UTC, ISO 8601."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is something to recompute."""
+        return not (self.routes is None and self.days is None and self.walks is None)
 
     @property
     def key(self) -> Key:

@@ -13,7 +13,7 @@ from nco.data.fleet_generators import FleetLaw
 from nco.data.multi_task import variants_of
 from nco.data.shifts import Shift
 from nco.envs.variants import scenario_costs
-from nco.problem_names import GeneratedProblem
+from nco.problem_names import ON_THE_WAY, GeneratedProblem
 from nco.scenario_config import SelectionConfig
 from nco.scenario_results import ScenarioTestConfig
 from nco.solver_config import Seed
@@ -103,26 +103,26 @@ class _Simulated(Strict):
 
     scenarios: ScenarioTestConfig | None = None
     """For problems of which part is not known beforehand: plans are judged by test scenarios too,
-    and strategies for days of requests by test days."""
+    and strategies for days of requests, and whatever decides on the way, by them alone."""
     selection: SelectionConfig | None = None
-    """Equal means to choose by, for all solvers of this suite that choose among plans: as many
-    plans at the most, and the same scenarios, which are none of the test's. Without it each has its
-    own."""
+    """Equal means to choose by, for all solvers of this suite that choose among plans, or among
+    policies that decide on the way: as many at the most, and the same scenarios, which are none of
+    the test's. Without it each has its own."""
 
     def require_scenarios(self, problem: str | None) -> None:
         """Raise `ValueError` where scenarios are asked for that the problem does not have."""
-        dynamic = problem in DYNAMIC_PROBLEMS
-        known = {"scenarios": (*scenario_costs, *DYNAMIC_PROBLEMS), "selection": scenario_costs}
+        chosen = (*scenario_costs, *ON_THE_WAY)
+        known = {"scenarios": (*chosen, *DYNAMIC_PROBLEMS), "selection": chosen}
         for name, accepted in known.items():
             if getattr(self, name) is not None and problem not in accepted:
                 raise ValueError(
                     f"{name} {'are' if name == 'scenarios' else 'is'} given for "
                     f"{problem or 'no problem'}; accepted for: {', '.join(accepted)}"
                 )
-        if dynamic and self.scenarios is None:
+        if problem in (*DYNAMIC_PROBLEMS, *ON_THE_WAY) and self.scenarios is None:
+            what = "days to dispatch" if problem in DYNAMIC_PROBLEMS else "worlds to go through"
             raise ValueError(
-                f"scenarios are missing for {problem}; accepted: the days to dispatch, such as "
-                "{count: 100}"
+                f"scenarios are missing for {problem}; accepted: the {what}, such as {{count: 100}}"
             )
         if self.selection is not None and self.scenarios is None:
             raise ValueError("selection is given without scenarios to judge by; accepted: both")

@@ -17,12 +17,14 @@ from nco.data.instance import Instance, Rounding
 from nco.data.json_format import read_json_solutions
 from nco.data.solution_files import StoredSolution
 from nco.data.text_file import read_text
+from nco.data.walk_text import unpacked
 from nco.day_results import days_result
 from nco.envs.checker import check_routes
 from nco.envs.variants import scenario_costs
 from nco.scenario_results import ScenarioTestConfig, scenario_result
 from nco.store import HEADER, InstanceEntry, Key, Record, checksum_of, open_store
 from nco.suite_config import SingleSuite
+from nco.walk_results import walks_result
 
 TOLERANCE = 1e-9
 """Relative, between a stored cost and the recomputed one: both come from the same loops."""
@@ -51,8 +53,8 @@ def judged(record: Record, instance: Instance, suite: SingleSuite | None = None)
 
     A run that was stopped or failed stays one, whatever its routes are worth.
     """
-    if record.days is not None:
-        return _judged_days(record, instance, suite)
+    if record.days is not None or record.walks is not None:
+        return _judged_by_scenarios(record, instance, suite)
     facts: dict[str, object] = {
         "cost": None, "feasible": False, "violations": [], "scenarios": None
     }  # fmt: skip
@@ -78,19 +80,23 @@ def judged(record: Record, instance: Instance, suite: SingleSuite | None = None)
     return record.model_copy(update=facts)
 
 
-def _judged_days(record: Record, instance: Instance, suite: SingleSuite | None) -> Record:
-    """As `judged`, of days of requests; the cost is the mean over the days."""
+def _judged_by_scenarios(record: Record, instance: Instance, suite: SingleSuite | None) -> Record:
+    """As `judged`, of days of requests or of what was driven in each world; the cost is the mean
+    over them."""
     facts: dict[str, object] = {"cost": None, "feasible": False, "scenarios": None}
     test = None if suite is None else suite.scenarios
     try:
         if test is None:
-            raise InputError("there are days, but the suite has no scenarios")
-        found, broken = days_result(test, instance, record.days or [])
+            raise InputError("there are scenarios gone through, but the suite has none")
+        if record.walks is not None:
+            found, broken = walks_result(test, instance, unpacked(record.walks))
+        else:
+            found, broken = days_result(test, instance, record.days or [])
     except InputError as error:
         facts |= {"status": "infeasible", "violations": [str(error)]}
     else:
         facts |= {"violations": broken, "status": "infeasible" if broken else "ok"}
-        if not broken:
+        if not broken and found is not None:
             facts |= {"cost": found.mean, "feasible": True, "scenarios": found}
     if record.status not in ("ok", "infeasible"):
         facts["status"] = record.status
@@ -124,7 +130,7 @@ def verify_store(path: Path) -> VerifyReport:
         for mismatch in _record_mismatches(store.header.config, instances, record, expected):
             mismatches.append(f"results.jsonl, line {number} ({_place(record)}): {mismatch}")
     there = {record.key for record in lines}
-    checked = sum(not (record.routes is None and record.days is None) for record in lines)
+    checked = sum(record.answered for record in lines)
     return VerifyReport(checked, mismatches, len(expected - there))
 
 
@@ -213,8 +219,7 @@ def _record_mismatches(
     if instance is None:
         yield "cannot be checked, its instance is missing or has changed"
         return
-    nothing = record.routes is None and record.days is None
-    if nothing and record.status in ("ok", "infeasible"):
+    if not record.answered and record.status in ("ok", "infeasible"):
         yield f"status is {record.status!r}, but there are no routes"
     true = judged(record, instance, config.suite(record.suite))
     if not _same(record.cost, true.cost):
