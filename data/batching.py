@@ -21,11 +21,11 @@ from nco.data.instance import (
 )
 
 PER_NODE = ("coords", "linehaul", "backhaul", "service_time", "time_window", "valid", "presence",
-            "zone", "kind", "prize", "penalty", "demand_spread")  # fmt: skip
+            "zone", "kind", "prize", "penalty", "realised_prize", "demand_spread")  # fmt: skip
 """Fields with an axis of nodes, the second one."""
 PER_ARC = ("distance", "duration")
 """Fields with two axes of nodes."""
-RULES = (*PRIZE_FIELDS, *DEMAND_FIELDS, "traffic", "prices", "dispatch")
+RULES = (*PRIZE_FIELDS, "realised_prize", *DEMAND_FIELDS, "traffic", "prices", "dispatch")
 """Fields that make another problem of an instance where they are given."""
 
 

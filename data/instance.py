@@ -65,6 +65,7 @@ class Instance(TensorClass):
     prize: Tensor | None = None  # [B, N]; expected, where noise decides on the realised one
     penalty: Tensor | None = None  # [B, N] in the unit of lengths
     min_prize: Tensor | None = None  # [B] what a tour must collect, unless it visits all
+    realised_prize: Tensor | None = None  # [B, N] what all test scenarios find, where published
     # Demands with the mean ``linehaul``, see `nco.data.demand_laws`: all four or none
     demand_law: Tensor | None = None  # [B] int64, a DemandLaw
     demand_spread: Tensor | None = None  # [B, N] the law's second parameter
@@ -92,6 +93,7 @@ class Instance(TensorClass):
             "prize": (*b, n),
             "penalty": (*b, n),
             "min_prize": tuple(b),
+            "realised_prize": (*b, n),
             "demand_law": tuple(b),
             "demand_spread": (*b, n),
             "demand_correlation": tuple(b),
@@ -115,6 +117,8 @@ class Instance(TensorClass):
         if (self.traffic is None) != (self.prices is None):
             raise InputError("traffic and prices are not both given; accepted: both, or none")
         given_together(self, PRIZE_FIELDS)
+        if self.realised_prize is not None and self.prize is None:
+            raise InputError("realised_prize is given without prize; accepted: both, or none")
         given_together(self, DEMAND_FIELDS)
 
     @property
@@ -189,6 +193,7 @@ class Instance(TensorClass):
         prize: Any = None,
         penalty: Any = None,
         min_prize: Any = None,
+        realised_prize: Any = None,
         demand_law: Any = None,
         demand_spread: Any = None,
         demand_correlation: Any = None,
@@ -266,6 +271,7 @@ class Instance(TensorClass):
             prize=optional("prize", prize, n),
             penalty=optional("penalty", penalty, n),
             min_prize=optional("min_prize", min_prize),
+            realised_prize=optional("realised_prize", realised_prize, n),
             demand_law=None if demand_law is None else count(demand_law, "demand_law"),
             demand_spread=optional("demand_spread", demand_spread, n),
             demand_correlation=optional("demand_correlation", demand_correlation),
@@ -296,7 +302,7 @@ def validate(instance: Instance) -> None:
         refuse(name, bad, matrix, "finite numbers of at least 0")
         diagonal = matrix.diagonal(dim1=1, dim2=2)
         refuse(f"{name} to itself", (diagonal != 0) & real, diagonal, "0")
-    for name in ("linehaul", "backhaul", "service_time", "prize", "penalty", "demand_spread"):
+    for name in (*AT_CUSTOMERS, "service_time"):
         value = getattr(instance, name)
         if value is None:
             continue
@@ -317,7 +323,7 @@ def validate(instance: Instance) -> None:
         whole = (instance.capacity <= MOST_LOAD) & (instance.capacity.frac() == 0)
         refuse("capacity (with uncertain demands)", ~whole, instance.capacity,
                 f"a whole number up to {MOST_LOAD}")  # fmt: skip
-    for name in ("linehaul", "backhaul", "prize", "penalty", "demand_spread"):
+    for name in AT_CUSTOMERS:
         value = getattr(instance, name)
         if value is None:
             continue
@@ -422,6 +428,8 @@ DEMAND_FIELDS = ("demand_law", "demand_spread", "demand_correlation", "restockin
 """Of a problem whose demands are seen on arrival; an instance has all of them or none."""
 MOST_LOAD = 1000
 """The largest capacity where demands are uncertain: tables have a column for each load."""
+AT_CUSTOMERS = ("linehaul", "backhaul", "prize", "penalty", "realised_prize", "demand_spread")
+"""0 at depots, where they are given at all."""
 PRIZE_FIELDS = ("prize", "penalty", "min_prize")
 """Of a problem whose customers need not all be visited; an instance has all of them or none."""
 

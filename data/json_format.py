@@ -104,6 +104,7 @@ class InstanceModel(StrictModel):
     prize: list[Number] | None = None
     penalty: list[Number] | None = None
     min_prize: Number | None = None
+    realised_prize: list[Number] | None = None
     demand_law: Node | None = None
     demand_spread: list[Number] | None = None
     demand_correlation: Number | None = None

@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nco.data.batching import replace
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.prize_instances import TOUR_LENGTH, largest_penalty
 
-KoolProblem = Literal["tsp", "cvrp", "pctsp"]
+KoolProblem = Literal["tsp", "cvrp", "pctsp", "spctsp"]
 SET_SIZE = 10_000
 """Instances of each published set; a shorter prefix still draws them all."""
 CAPACITY = {10: 20, 20: 30, 50: 40, 100: 50}
@@ -26,9 +27,9 @@ def kool_instances(
     """The first instances of a published set: seed 1234 for test, 4321 for validation.
 
     Coordinates are U[0, 1)^2, demands are integers 1..9, prizes and penalties by the law of
-    `nco.data.prize_instances`. The draws come from numpy's legacy
-    generator in the published order, in float64, and are rounded to float32, as the published code
-    reads them.
+    `nco.data.prize_instances`; the stochastic PCTSP has the realised prizes beside them, and keys
+    of ours. The draws come from numpy's legacy generator in the published order, in float64, and
+    are rounded to float32, as the published code reads them.
 
     Args:
         problem: one of `KoolProblem`.
@@ -50,8 +51,12 @@ def kool_instances(
             raise InputError(f"num_customers is {num_customers}; accepted: at least 2")
         coords = random.uniform(size=(SET_SIZE, num_customers, 2))
         return Instance.tsp(coords=torch.from_numpy(coords[:num_instances]).float())
-    if problem == "pctsp":
-        return _pctsp(random, num_customers)[0][:num_instances]
+    if problem in ("pctsp", "spctsp"):
+        certain, realised = _pctsp(random, num_customers)
+        if problem == "spctsp":
+            key = torch.arange(SET_SIZE) + SET_SIZE * seed
+            certain = replace(certain, {"realised_prize": realised, "key": key})
+        return certain[:num_instances]
     if num_customers not in CAPACITY:
         sizes = ", ".join(str(n) for n in CAPACITY)
         raise InputError(f"num_customers is {num_customers}; the published CVRP sets have {sizes}")
@@ -65,18 +70,6 @@ def kool_instances(
         demand=np.pad(demand[:num_instances], ((0, 0), (1, 0))),
         capacity=CAPACITY[num_customers],
     )
-
-
-def kool_realised_prizes(
-    num_customers: int, num_instances: int = SET_SIZE, seed: int = 1234
-) -> Float[Tensor, "batch node"]:
-    """The prizes that the stochastic PCTSP's published set has for the instances of
-    `kool_instances`.
-
-    Raises:
-        InputError: the size has no published penalties.
-    """
-    return _pctsp(np.random.RandomState(seed), num_customers)[1][:num_instances]
 
 
 def _pctsp(

@@ -15,7 +15,7 @@ from torch import Tensor
 from nco.data.distributions import Coordinates, rand, uniform
 from nco.data.errors import InputError
 from nco.data.instance import Instance
-from nco.data.noise import Scenarios, Stream, draw_keys, nodes_as_entities, uniforms
+from nco.data.noise import Scenarios, Split, Stream, draw_keys, nodes_as_entities, uniforms
 from nco.data.unchecked import unchecked
 
 TOUR_LENGTH = {20: 2.0, 50: 3.0, 100: 4.0}
@@ -79,11 +79,13 @@ def realised_prizes(
     instance: Instance, scenarios: Scenarios
 ) -> Float[Tensor, "batch scenario node"]:
     """What is found at each node in each scenario, in the instance's dtype: U(0, 2) times the
-    expected prize.
+    expected prize. In test scenarios it is what the instance says, where it was published so.
 
     Raises:
         InputError: the instance has no prizes or no key.
     """
     expected = require_prizes(instance)
+    if scenarios.split == Split.TEST and instance.realised_prize is not None:
+        return instance.realised_prize.unsqueeze(1).expand(-1, scenarios.count, -1)
     share = uniforms(scenarios, instance, Stream.PRIZE, nodes_as_entities(instance))
     return (2 * share).to(expected.dtype) * expected.unsqueeze(1)

@@ -155,6 +155,12 @@ def _kool(suite: GeneratedSuite) -> Instance:
             f"suite {suite.name!r} asks for {suite.problem} {suite.distribution} by the protocol "
             f"kool; accepted: {', '.join(get_args(KoolProblem))}, uniform"
         )
+    test = suite.scenarios
+    if problem == "spctsp" and test is not None and test.count != 1:
+        raise InputError(
+            f"suite {suite.name!r} asks for {test.count} scenarios by the protocol kool, which has "
+            "the prizes of one; accepted: {count: 1}"
+        )
     return kool_instances(problem, suite.num_customers, suite.num_instances, suite.seed)
 
 

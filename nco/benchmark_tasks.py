@@ -169,7 +169,8 @@ def _built_walker(config: WalkingConfig, problem: str) -> Built:
     if isinstance(planner, NeuralSolver | PolicyWalker):
         weights = _digest(planner.policy.state_dict())
         return Built(walker, f"{planner.name}, weights {weights}")
-    package = "nco-routing" if isinstance(config, ModelConfig) else config.package or "nco-routing"
+    planner = config.by if isinstance(config, ReoptimisationConfig) else config
+    package = getattr(planner, "package", None) or "nco-routing"
     return Built(walker, f"{package} {package_version(package)}")
 
 

@@ -32,8 +32,8 @@ def scenario_blocks(
     if not solvers:
         return []
     told = (
-        f"{_what(found[solvers[0]])} in the same {test.count:,} test scenarios of its "
-        f"instance (seed {test.seed}), which no solver saw. Means over the instances; brackets "
+        f"{_what(found[solvers[0]])} in the same {_scenarios(test.count)} of its instance "
+        f"(seed {test.seed}), which no solver saw. Means over the instances; brackets "
         "hold 95 % bootstrap intervals over instances. Differences are relative, paired by "
         f"instance, to the solver of lowest mean. {test.objective.name}: the mean of the worst "
         f"{1 - test.cvar:.0%} of an instance's scenarios, {tail_size(test):,.3g} of "
@@ -54,7 +54,7 @@ def scenario_blocks(
         blocks.append(
             Notice(
                 f"{test.objective.name} is of {tail_size(test):,.3g} of an instance's "
-                f"{test.count:,} scenarios: too few to tell tails apart. {scenarios_for(test):,} "
+                f"{_scenarios(test.count)}: too few to tell tails apart. {scenarios_for(test):,} "
                 f"scenarios have {FEW} in the tail."
             )
         )
@@ -64,6 +64,10 @@ def scenario_blocks(
     if len(first.parts) > 1 or first.measures:
         blocks.append(_parts_table(found, solvers))
     return blocks
+
+
+def _scenarios(count: int) -> str:
+    return f"{count:,} test scenario{'' if count == 1 else 's'}"
 
 
 def tail_size(test: ScenarioTestConfig) -> float:

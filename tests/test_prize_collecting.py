@@ -15,7 +15,8 @@ from nco.data.batching import collate, replace, unbatch
 from nco.data.errors import InputError
 from nco.data.generators import generate
 from nco.data.instance import Instance, distance_matrix, validate
-from nco.data.kool import kool_instances, kool_realised_prizes
+from nco.data.json_format import read_json_instances, write_json_instances
+from nco.data.kool import kool_instances
 from nco.data.noise import Scenarios, Split
 from nco.data.prize_instances import realised_prizes
 from nco.decode import decode
@@ -187,9 +188,28 @@ def test_published_set_and_weights_give_the_published_cost(shared: Path) -> None
     costs = rollout(PCTSP(), import_kool(weights, PCTSP()), batch, Greedy()).costs
     # over all 10,000: 3.186; the standard error of 500 is 0.02
     assert float(costs.mean()) == pytest.approx(3.186, abs=0.06)
-    share = kool_realised_prizes(20, 500) / batch.prize.clamp(min=1e-9)  # type: ignore[union-attr]
+
+
+def test_published_worlds_are_met_in_tests_alone(tmp_path: Path) -> None:
+    """The published prizes are between 0 and twice the expected ones, and are what every test
+    scenario finds; who chooses or trains gets draws of the law."""
+    batch = kool_instances("spctsp", 20, 500)
+    assert torch.equal(batch.coords, kool_instances("pctsp", 20, 500).coords)  # type: ignore[arg-type]
+    assert batch.prize is not None
+    assert batch.realised_prize is not None
+    share = batch.realised_prize / batch.prize.clamp(min=1e-9)
     assert float(share[:, 1:].mean()) == pytest.approx(1, abs=0.03)
     assert float(share.max()) <= 2
+    tested = realised_prizes(batch, Scenarios(Split.TEST, 2))
+    assert torch.equal(tested, batch.realised_prize.unsqueeze(1).expand(-1, 2, -1))
+    for split in (Split.TRAIN, Split.SELECTION):
+        drawn = realised_prizes(batch, Scenarios(split, 2))
+        assert bool((drawn[:, :, 1:] != batch.realised_prize[:, None, 1:]).all())
+    write_json_instances(batch[3:5], tmp_path / "worlds.json")
+    again = read_json_instances(tmp_path / "worlds.json").realised_prize
+    assert torch.equal(again, batch.realised_prize[3:5])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="realised_prize is given without prize"):
+        Instance.vrp(coords=[[0.0, 0.0], [1.0, 0.0]], realised_prize=[0, 1])
 
 
 def test_padding_changes_nothing() -> None:

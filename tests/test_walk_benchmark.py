@@ -156,7 +156,7 @@ def test_the_report_says_how_many_scenarios_a_tail_has(store: Store, tmp_path: P
     """And warns of fewer than five; plans and policies stand in one table."""
     text = write_report(store.folder, tmp_path)[0].read_text()
     assert "1.5 of 30." in text
-    assert "CVaR95 is of 1.5 of an instance's 30 scenarios: too few" in text
+    assert "CVaR95 is of 1.5 of an instance's 30 test scenarios: too few" in text
     assert "100 scenarios have 5 in the tail" in text
     assert "it is decided on the way" in text
     rows = [line for line in text.splitlines() if "(20 prices)" in line]
