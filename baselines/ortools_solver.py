@@ -23,6 +23,15 @@ from nco.data.instance import Instance
 from nco.data.solution import Solution
 
 SUPPORTED = frozenset(Attribute) - UNCERTAIN
+FLEET_STARTS = (
+    "sequential_cheapest_insertion",
+    "parallel_cheapest_insertion",
+    "savings",
+    "first_unbound_min_value",
+)
+"""First solutions of fleets. Insertion and savings succeed or give up at once, and with tight zones
+each gives up now and then; the last is a tree search, which may take what is left of the budget
+(docs/decisions.md)."""
 
 _ENUMS = {
     "first_solution_strategy": routing_enums_pb2.FirstSolutionStrategy,
@@ -52,7 +61,8 @@ class FleetProblem:
     """One instance with a fleet in integers."""
 
     scaled: ScaledFleet
-    first_solution_strategy: str
+    first_solution_strategies: tuple[str, ...]
+    """Each is tried where those before it found nothing."""
     metaheuristic: str
 
 
@@ -66,8 +76,8 @@ class ORToolsSolver:
     choice gave 118.7, and on 192 combinations of attributes with 12 customers it missed the best
     cost once, the automatic choice four times. With several depots it starts from parallel cheapest
     insertion: after 1.3 s of a core at 50 customers and 3 depots that was 0.1 to 2.5 % above the
-    reference in four variants, from savings 3 to 7.5 %. With a fleet it starts from sequential
-    cheapest insertion, the only one that found a start each time (docs/decisions.md).
+    reference in four variants, from savings 3 to 7.5 %. With a fleet it tries `FLEET_STARTS` in
+    turn until one finds a solution, all within the one budget.
 
     Args:
         first_solution_strategy, metaheuristic: OR-Tools' names, in lower case; None is the default.
@@ -125,15 +135,12 @@ class ORToolsSolver:
         )
 
     def _prepare_fleet(self, instance: Instance) -> FleetProblem:
+        asked = self.first_solution_strategy
         return FleetProblem(
             scaled=scale_fleet(instance),
-            first_solution_strategy=_first_of_fleets(self.first_solution_strategy),
+            first_solution_strategies=(asked,) if asked else FLEET_STARTS,
             metaheuristic=self.metaheuristic,
         )
-
-
-def _first_of_fleets(asked: str | None) -> str:
-    return asked or "sequential_cheapest_insertion"
 
 
 def supported(instance: Instance) -> frozenset[Attribute]:
@@ -320,10 +327,12 @@ def _search(problem: Problem | FleetProblem, search: Search) -> Search:
     fleet = isinstance(problem, FleetProblem)
     model = FleetModel(problem.scaled) if fleet else _Model(problem)
     routing = model.routing
-    parameters = pywrapcp.DefaultRoutingSearchParameters()
-    parameters.first_solution_strategy = _ENUMS["first_solution_strategy"].Value.Value(
-        problem.first_solution_strategy.upper()
+    starts = (
+        problem.first_solution_strategies
+        if isinstance(problem, FleetProblem)
+        else (problem.first_solution_strategy,)
     )
+    parameters = pywrapcp.DefaultRoutingSearchParameters()
     parameters.local_search_metaheuristic = _ENUMS["metaheuristic"].Value.Value(
         problem.metaheuristic.upper()
     )
@@ -332,12 +341,18 @@ def _search(problem: Problem | FleetProblem, search: Search) -> Search:
     watch = _Watch(model, search)
     routing.AddAtSolutionCallback(watch)
     # closing the model takes time too, so the limit is set again after it
-    for spend in (routing.CloseModelWithParameters, model.solve):
+    steps = [(starts[0], routing.CloseModelWithParameters), *((s, model.solve) for s in starts)]
+    for start, spend in steps:
         if search.deadline is not None:
             milliseconds = int(1000 * search.seconds_left())
             if milliseconds <= 0:
                 break
             parameters.time_limit.FromMilliseconds(milliseconds)
+        parameters.first_solution_strategy = _ENUMS["first_solution_strategy"].Value.Value(
+            start.upper()
+        )
         spend(parameters)
+        if watch.best < NO_LIMIT:
+            break
     watch.model = None
     return search

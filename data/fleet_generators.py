@@ -95,6 +95,23 @@ class FleetLaw:
         if self.shift is not None and not 1 <= self.shift < math.inf:
             raise InputError(f"shift is {self.shift}; accepted: at least 1, or none")
 
+    def __str__(self) -> str:
+        """What differs from the defaults, in words."""
+        low, high = self.num_vehicles
+        told = [f"{low} vehicles" if low == high else f"{low} to {high} vehicles"]
+        told.append("all four laws" if self.profile is None else f"{self.profile} law")
+        usual = FleetLaw()
+        for name in ("capacity", "speed", "fixed_cost", "distance_cost", "preference_weight"):
+            low, high = getattr(self, name)
+            if (low, high) != getattr(usual, name):
+                value = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+                told.append(f"{name.replace('_', ' ')} {value}")
+        if self.shift is not None:
+            told.append(f"shifts of {self.shift:g} plans")
+        if self.min_max:
+            told.append("min-max")
+        return ", ".join(told)
+
 
 def profile_law(name: str) -> ProfileLaw:
     """The law of this name.

@@ -200,13 +200,23 @@ class FleetVRP(FleetEnvironment):
 
     A vehicle at a node other than its depot may return, and never stays. Once all customers are
     served the only action is the last one again, which changes nothing.
+
+    Args:
+        trip_by_trip: whether a vehicle that has left its depot returns before another one leaves.
+            Trips are the same in any order, so all solutions are still reached, each in fewer ways.
     """
+
+    trip_by_trip: bool = False
 
     def action_mask(self, state: State) -> Bool[Tensor, "batch trajectory node"]:
         allowed = self.moves(state)
         b, s, m, n = allowed.shape
         done = self.done(state)
         allowed = allowed & ~done.view(b, s, 1, 1)
+        if self.trip_by_trip:
+            depot = tables_in(state.problem)[0].depot
+            away = values_in(state).place != depot.unsqueeze(1)
+            allowed = allowed & (away | ~away.any(2, keepdim=True)).unsqueeze(3)
         wait = state.first * n + state.current
         allowed = allowed.view(b, s, m * n)
         kept = allowed.gather(2, wait.unsqueeze(2)) | done.unsqueeze(2)

@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nco.data.fleet import missed_preference
-from nco.data.instance import Instance
+from nco.data.fleet import Fleet, missed_preference
+from nco.data.instance import Instance, distance_matrix, duration_matrix
 from nco.envs.environment import (
     NodeFeatures,
     Observation,
@@ -72,6 +72,8 @@ class FleetFeatures:
     price: Float[Tensor, "batch vehicle node"]
     """What the preference missed costs if the vehicle serves the node, in what a unit of time and a
     whole profile cost together; 0 at depots and for padding."""
+    ways: Float[Tensor, "batch vehicle from to"]
+    """What the way costs the vehicle, its time and distance, in the same unit; 0 for padding."""
     serves: Bool[Tensor, "batch vehicle node"]
     """Customers that a vehicle is allowed to serve and can load."""
     home: Int[Tensor, "batch vehicle"]
@@ -169,10 +171,26 @@ def fleet_features(
         vehicles=columns.masked_fill(~fleet.valid.unsqueeze(2), 0).float(),
         profile=fleet.profile.masked_fill(~pair, 0).float(),
         price=(common[1].view(-1, 1, 1) * missed_preference(fleet)).masked_fill(~pair, 0).float(),
+        ways=ways(instance, fleet, price).float(),
         serves=serves,
         home=fleet.depot,
         valid=fleet.valid,
     )
+
+
+def ways(
+    instance: Instance, fleet: Fleet, price: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch vehicle from to"]:
+    """`FleetFeatures.ways`, given the unit."""
+    real = instance.valid.unsqueeze(2) & instance.valid.unsqueeze(1)
+    # the way to padding may be anything but finite
+    time = duration_matrix(instance).masked_fill(~real, 0).unsqueeze(1)
+    of_time = fleet.time_weight.unsqueeze(1) / fleet.speed / price.unsqueeze(1)
+    found = of_time[:, :, None, None] * time
+    if bool((fleet.distance_cost != 0).any()):
+        length = distance_matrix(instance).masked_fill(~real, 0).unsqueeze(1)
+        found = found + (fleet.distance_cost / price.unsqueeze(1))[:, :, None, None] * length
+    return found.masked_fill(~fleet.valid[:, :, None, None], 0)
 
 
 def state_columns(

@@ -19,7 +19,7 @@ from nco.data.instance import Instance
 from nco.envs.fleet import FleetEnvironment
 from nco.envs.fleet_features import STATE_FEATURES, VEHICLE_FEATURES, FleetFeatures, FleetView
 from nco.models.encoder import Conditions, Dense, PreNormLayer
-from nco.models.fleet_policy import Communication, FleetPolicy
+from nco.models.fleet_policy import Communication, FleetPolicy, PriceOfMoves, start_small
 from nco.models.gates import Gate
 from nco.models.layers import CentredRMSNorm, NodeEmbedding, RMSNorm, SelfAttention
 from nco.models.pointer import compatibility, folded, glimpse, lookup, pointer_tables
@@ -242,12 +242,13 @@ class CAMP(FleetPolicy):
         self.last_norm = CentredRMSNorm(dim)
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim, bias=False)
-        self.output = nn.Linear(dim, dim)
+        self.output = start_small(nn.Linear(dim, dim))
         self.query_place = nn.Linear(dim, dim, bias=False)
         self.query_home = nn.Linear(dim, dim, bias=False)
         self.query_vehicle = nn.Linear(dim, dim)
         self.query_weights = nn.Linear(len(WEIGHT_COLUMNS), dim, bias=False)
         self.query_state = nn.Linear(len(STATE_FEATURES) - 1, dim, bias=False)
+        self.price = PriceOfMoves()
         self.communication = communication_layer(communication, dim, num_heads)
 
     @property
@@ -284,6 +285,7 @@ class CAMP(FleetPolicy):
             pointer=folded(pairs, self.output),
             num_heads=self.num_heads,
         )
+        flat.batched["travel"] = self.price(seen).flatten(0, 1)
         tables = {name: table.unflatten(0, (b, m)) for name, table in flat.batched.items()}
         return Encoding({**tables, VALID: seen.valid.float()}, flat.shared)
 

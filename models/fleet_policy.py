@@ -8,17 +8,54 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal, final
 
+import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from nco.envs.environment import Observation
 from nco.envs.fleet import FleetEnvironment
-from nco.envs.fleet_features import FleetView, view_of
+from nco.envs.fleet_features import FleetFeatures, FleetView, view_of
 from nco.models.policy import Encoding, Policy, Scores
 
 Communication = Literal["attention", "mean", "none"]
 """How vehicles hear of each other at each step: by a transformer block over them, as published for
 CAMP; by a message to all from the mean of what they know, which is cheap; or not at all."""
+
+
+@final
+class PriceOfMoves(nn.Module):
+    """What the next move costs, to be added to the scores before they are clipped.
+
+    A vehicle at i that goes on to j pays for the way and for the preference that is missed at j;
+    where it serves j later it needs the way home from there again. Three learnable weights begin
+    with a rule that is good by itself, so that a network has to learn only what the rule misses
+    (docs/decisions.md).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.tensor([-3.0, -3.0, 1.5]))
+        """Of the way, the missed preference and the way home."""
+
+    def forward(self, seen: FleetFeatures) -> Float[Tensor, "batch vehicle from to"]:
+        n = seen.ways.shape[3]
+        index = seen.home[:, :, None, None].expand(-1, -1, n, 1)
+        home = seen.ways.gather(3, index).mT
+        way, missed, back = self.weights
+        return way * seen.ways + missed * seen.price.unsqueeze(2) + back * home
+
+
+SMALL_START = 0.1
+"""Layers whose output is added to `PriceOfMoves` begin with this share of the usual weights, so
+that it is seen at first."""
+
+
+def start_small(layer: nn.Linear) -> nn.Linear:
+    """A fresh layer with `SMALL_START`."""
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(SMALL_START)
+    return layer
 
 
 class FleetPolicy(Policy, ABC):

@@ -18,7 +18,7 @@ from nco.envs.environment import mask_bias
 from nco.envs.fleet import FleetEnvironment
 from nco.envs.fleet_features import STATE_FEATURES, VEHICLE_FEATURES, FleetView
 from nco.models.encoder import feed_forwards, post_norm_encoder
-from nco.models.fleet_policy import FleetPolicy
+from nco.models.fleet_policy import FleetPolicy, PriceOfMoves, start_small
 from nco.models.gates import Gate
 from nco.models.pointer import folded, glimpse, lookup, pointer_tables
 from nco.models.policy import Encoding
@@ -63,11 +63,12 @@ class HeterogeneousAttention(FleetPolicy):
         )
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim, bias=False)
-        self.output = nn.Linear(dim, dim)
+        self.output = start_small(nn.Linear(dim, dim))
         self.query_place = nn.Linear(dim, dim, bias=False)
         self.query_vehicle = nn.Linear(len(VEHICLE_FEATURES), dim)
         self.query_state = nn.Linear(len(STATE_FEATURES) - 1, dim, bias=False)
-        self.pair = nn.Linear(len(VEHICLE_FEATURES), 2)
+        self.price = PriceOfMoves()
+        self.pair = start_small(nn.Linear(len(VEHICLE_FEATURES), 2))
         """What a profile, and that a vehicle may serve a node, add to the score; by the vehicle's
         features, among which the weights are."""
         self.of_fleet = nn.Linear(dim, dim, bias=False)
@@ -92,6 +93,7 @@ class HeterogeneousAttention(FleetPolicy):
         )
         columns = torch.stack((seen.profile, seen.serves.float()), 3)
         tables.batched["pair"] = (columns @ self.pair(seen.vehicles).unsqueeze(3)).squeeze(3)
+        tables.batched["travel"] = self.price(seen).float()
         tables.batched["vehicle"] = self.query_vehicle(seen.vehicles)
         tables.batched["share"] = seen.valid / seen.valid.sum(1, keepdim=True)
         return tables
@@ -107,6 +109,10 @@ class HeterogeneousAttention(FleetPolicy):
         mask = view.mask.reshape(b, k * m, -1)
         heads = glimpse(query.reshape(b, k * m, -1), tables["key"], tables["value"], mask)
         scores = heads @ tables["pointer"] + tables["pointer_bias"]
+        # each vehicle has a row for each node where it may be
+        n = tables["travel"].shape[3]
+        row = view.place + n * torch.arange(m, device=view.place.device)
+        scores = scores + lookup(tables["travel"].flatten(1, 2), row.reshape(b, k * m))
         scores = scores.view(b, k, m, -1) + tables["pair"].unsqueeze(1)
         allowed = mask_bias(mask, scores.dtype).view_as(scores)
         nodes = (self.clip * scores.tanh() + allowed).log_softmax(3)

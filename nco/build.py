@@ -8,7 +8,7 @@ from nco.data.errors import InputError
 from nco.data.noise import Scenarios
 from nco.envs.a_priori import APriori
 from nco.envs.environment import Environment
-from nco.envs.fleet import FleetEnvironment
+from nco.envs.fleet import FleetEnvironment, FleetVRP
 from nco.envs.fleet_parallel import ParallelFleetVRP
 from nco.envs.objective import Objective
 from nco.envs.sampled_price import SampledPrice
@@ -103,7 +103,7 @@ def build_policy(config: PolicyConfig, env: Environment) -> Policy:
             where vehicles have to be chosen too, or the reverse.
     """
     if isinstance(env, FleetEnvironment):
-        return _fleet_policy(config, env)
+        return _fleet_policy(config)
     match config:
         case CAMPConfig() | HeterogeneousAttentionConfig():
             raise InputError(
@@ -168,7 +168,7 @@ def build_policy(config: PolicyConfig, env: Environment) -> Policy:
             )
 
 
-def _fleet_policy(config: PolicyConfig, env: FleetEnvironment) -> FleetPolicy:
+def _fleet_policy(config: PolicyConfig) -> FleetPolicy:
     """A policy that chooses vehicles, in the environment that its decisions need."""
     match config:
         case CAMPConfig():
@@ -176,8 +176,9 @@ def _fleet_policy(config: PolicyConfig, env: FleetEnvironment) -> FleetPolicy:
             from nco.models.camp import CAMP
 
             parallel = config.decisions == "parallel"
+            one_at_a_time = FleetVRP(trip_by_trip=config.decisions == "trips")
             return CAMP(
-                ParallelFleetVRP(config.priority) if parallel else env,
+                ParallelFleetVRP(config.priority) if parallel else one_at_a_time,
                 dim=config.dim,
                 num_heads=config.num_heads,
                 num_layers=config.num_layers,
@@ -188,7 +189,7 @@ def _fleet_policy(config: PolicyConfig, env: FleetEnvironment) -> FleetPolicy:
             )
         case HeterogeneousAttentionConfig():
             return HeterogeneousAttention(
-                env,
+                FleetVRP(trip_by_trip=config.decisions == "trips"),
                 dim=config.dim,
                 num_heads=config.num_heads,
                 num_layers=config.num_layers,

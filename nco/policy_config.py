@@ -10,8 +10,11 @@ from nco.envs.fleet_parallel import Priority
 from nco.models.fleet_policy import Communication
 from nco.strict import Strict
 
-FleetDecisions = Literal["sequential", "parallel"]
-"""One vehicle moves at a time, chosen with its node; or all choose at once, in an order."""
+OneAtATime = Literal["trips", "sequential"]
+"""One vehicle moves at a time, chosen with its node: with trips, one that has left its depot
+returns before another one leaves; or any at any time."""
+FleetDecisions = Literal["trips", "sequential", "parallel"]
+"""`OneAtATime`, or all choose at once, in an order."""
 
 
 class _NoisyExperts(Strict):
@@ -181,16 +184,16 @@ class CAMPConfig(_PointerConfig):
     communication: Communication = "attention"
     """How vehicles hear of each other at each step; with none of it and no bipartite step they
     decide as in PARCO's parallel decoder without communication."""
-    decisions: FleetDecisions = "sequential"
+    decisions: FleetDecisions = "trips"
     priority: Priority = "highest-probability"
     """Which vehicle chooses first, of parallel decisions."""
 
 
 class HeterogeneousAttentionConfig(_PointerConfig):
-    """A vehicle and then a node, as in Li et al. 2021, for vehicles that differ; decisions are
-    sequential."""
+    """A vehicle and then a node, as in Li et al. 2021, for vehicles that differ."""
 
     type: Literal["heterogeneous_attention"]
+    decisions: OneAtATime = "trips"
 
 
 def _check_active(active: int, available: int) -> None:

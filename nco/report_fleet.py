@@ -152,11 +152,12 @@ def trade_off_plot(
     solvers: Sequence[str],
 ) -> str:
     """A line for each solver through its points, one for each weight; the weights stand at those of
-    the first solver."""
+    the last solver, by our configurations the strongest one."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.2, 5.2), layout="constrained")
         axes = figure.add_subplot()
-        for place, name in enumerate(solvers):
+        points: list[tuple[float, float, float]] = []
+        for name in solvers:
             points = [
                 (weight, items[name].means["Preference missed"], items[name].means["Time"])
                 for weight, items in sorted(zip(weights, found, strict=True), key=lambda p: p[0])
@@ -167,14 +168,43 @@ def trade_off_plot(
                 color=colour(summaries[0], name), marker=marker(summaries[0], name),
                 markersize=7, linewidth=1.3, label=name,
             )  # fmt: skip
-            if place == 0:
-                for weight, missed, time in points:
-                    axes.annotate(
-                        f"{weight:g}", (missed, time), xytext=(7, 5), textcoords="offset points",
-                        fontsize=8.5, color="#55606b",
-                    )  # fmt: skip
+        axes.margins(0.08)
+        # below and to the left of the strongest curve no other one passes
+        for text, missed, time in _labels(points, axes.get_xlim(), axes.get_ylim()):
+            axes.annotate(
+                text, (missed, time), xytext=(-6, -6), textcoords="offset points",
+                fontsize=8.5, color="#55606b", ha="right", va="top",
+            )  # fmt: skip
         axes.grid(axis="both")
         axes.set_xlabel("preference missed (mean of instances)")
         axes.set_ylabel("time of all vehicles (mean of instances)")
         figure.legend(loc="outside upper center", ncols=4, frameon=False)
         return svg(figure)
+
+
+def _labels(
+    points: Sequence[tuple[float, float, float]],
+    across: tuple[float, float],
+    up: tuple[float, float],
+) -> list[tuple[str, float, float]]:
+    """The weights at their points (weight, missed, time); one label for neighbours that lie so
+    close together that theirs would overlap, given the ranges of the axes."""
+    groups: list[list[tuple[float, float, float]]] = []
+    for point in points:
+        if groups:
+            _, missed, time = groups[-1][0]
+            apart = abs(point[1] - missed) / (across[1] - across[0])
+            if apart < LABEL_WIDTH and abs(point[2] - time) / (up[1] - up[0]) < LABEL_HEIGHT:
+                groups[-1].append(point)
+                continue
+        groups.append([point])
+    found = []
+    for group in groups:
+        text = f"{group[0][0]:g}" if len(group) == 1 else f"{group[0][0]:g} to {group[-1][0]:g}"
+        _, missed, time = min(group, key=lambda p: p[2])
+        found.append((text, missed, time))
+    return found
+
+
+LABEL_WIDTH, LABEL_HEIGHT = 0.12, 0.05
+"""Of a label, as parts of the plot's."""

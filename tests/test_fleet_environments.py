@@ -17,7 +17,7 @@ from nco.data.fleet_generators import FleetLaw
 from nco.data.instance import Instance
 from nco.envs.checker import check_routes
 from nco.envs.environment import State, mask_bias
-from nco.envs.fleet import values_in
+from nco.envs.fleet import FleetVRP, paths_of, values_in
 from nco.envs.fleet_checker import routes_of_vehicles
 from nco.envs.fleet_parallel import ParallelFleetVRP, Priority
 from nco.envs.variants import cvrp, environments, pvrp
@@ -36,7 +36,8 @@ LAWS = {
     "tight shifts": FleetLaw(num_vehicles=(2, 5), shift=1.0, speed=(0.5, 2.0)),
     "min-max": FleetLaw(num_vehicles=(2, 3), min_max=True, fixed_cost=(0.1, 0.2)),
 }
-ENVS = {"sequential": pvrp, **{p: ParallelFleetVRP(p) for p in PRIORITIES}}
+TRIPS = FleetVRP(trip_by_trip=True)
+ENVS = {"sequential": pvrp, "trips": TRIPS, **{p: ParallelFleetVRP(p) for p in PRIORITIES}}
 
 
 def judged(instance: Instance, actions: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ def judged(instance: Instance, actions: Tensor) -> Tensor:
 @pytest.mark.parametrize("zones", [False, True])
 @pytest.mark.parametrize(
     ("env", "law"),
-    [(env, law) for env in ("sequential", "highest-probability") for law in LAWS]
+    [(env, law) for env in ("sequential", "trips", "highest-probability") for law in LAWS]
     + [(env, "tight shifts") for env in ("first", "random", "closest", "shortest-path")],
 )
 def test_rollouts_are_feasible_and_cost_what_the_checker_says(
@@ -73,16 +74,16 @@ def test_rollouts_are_feasible_and_cost_what_the_checker_says(
     assert torch.allclose(judged(instance, found.actions), found.costs.double(), rtol=1e-5)
 
 
-def sequences(instance: Instance) -> Tensor:
-    """All complete trajectories of one instance in the sequential environment, [1, S, T]."""
-    state, width = pvrp.reset(instance, 1), 0
+def sequences(env: FleetVRP, instance: Instance) -> Tensor:
+    """All complete trajectories of one instance in a sequential environment, [1, S, T]."""
+    state, width = env.reset(instance, 1), 0
     actions, complete = torch.zeros(1, 1, 0, dtype=torch.int64), []
-    for _ in range(pvrp.max_steps(instance)):
-        mask = pvrp.action_mask(state)[0]
+    for _ in range(env.max_steps(instance)):
+        mask = env.action_mask(state)[0]
         which, action = mask.nonzero().unbind(1)
-        state = pvrp.step(state.select(which.unsqueeze(0)), action.unsqueeze(0))
+        state = env.step(state.select(which.unsqueeze(0)), action.unsqueeze(0))
         actions = torch.cat((actions[:, which], action.view(1, -1, 1)), 2)
-        done = pvrp.done(state)[0]
+        done = env.done(state)[0]
         complete.append(actions[:, done])
         state = state.select((~done).nonzero().view(1, -1))
         actions = actions[:, ~done]
@@ -96,11 +97,18 @@ def sequences(instance: Instance) -> Tensor:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_sequential_environment_reaches_the_optimum(seed: int) -> None:
+def test_one_choice_at_a_time_reaches_the_optimum(seed: int) -> None:
+    """Trip by trip, too, and in fewer ways."""
     fields: dict[str, Any] = ({}, {"min_max": True}, {"allowed": zone(seed)})[seed % 3]
     instance = tiny(seed, customers=4 if seed < 3 else 3, **fields)
-    costs = pvrp.cost(instance, sequences(instance))
-    assert float(costs.min()) == pytest.approx(brute_force(instance), rel=1e-9)
+    any_time, trips = sequences(pvrp, instance), sequences(TRIPS, instance)
+    assert trips.shape[1] < any_time.shape[1]
+    best = pytest.approx(brute_force(instance), rel=1e-9)
+    assert float(pvrp.cost(instance, any_time).min()) == best
+    assert float(TRIPS.cost(instance, trips).min()) == best
+    home = fleet_of(instance).depot.view(1, 1, -1, 1)
+    away = (paths_of(instance, trips) != home).sum(2)
+    assert int(away.max()) == 1
 
 
 def zone(seed: int) -> Tensor:
@@ -363,7 +371,7 @@ def test_tight_shifts_bind_and_are_kept() -> None:
     report = check_routes(tight, [[1], [2], [3]], vehicles=[0, 0, 0])
     assert any("above its shift" in line for line in report.violations)
     pvrp.require(tight)
-    assert judged(tight, sequences(tight)).numel() > 0
+    assert judged(tight, sequences(pvrp, tight)).numel() > 0
 
 
 @pytest.mark.parametrize("problem", [name for name in environments if not name.startswith("pvrp")])

@@ -146,3 +146,11 @@ def test_a_law_in_a_configuration() -> None:
     for wrong, told in (({"speeds": [1, 1]}, "speeds"), ({"shift": 0.2}, "at least 1")):
         with pytest.raises(ValueError, match=told):
             DataConfig.model_validate({"num_customers": 20, "fleet": wrong})
+
+
+def test_a_law_is_told_in_words() -> None:
+    assert str(FleetLaw(num_vehicles=(3, 3))) == "3 vehicles, all four laws"
+    given = FleetLaw(profile="grid", preference_weight=(0.0, 0.5), shift=1.5, min_max=True)
+    assert str(given) == (
+        "2 to 10 vehicles, grid law, preference weight 0 to 0.5, shifts of 1.5 plans, min-max"
+    )

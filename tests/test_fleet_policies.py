@@ -13,7 +13,7 @@ from nco.data.fleet import PER_PAIR, PER_VEHICLE, replace_fleet
 from nco.data.fleet_generators import FleetLaw
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation, mask_bias
-from nco.envs.fleet import FleetEnvironment
+from nco.envs.fleet import FleetVRP
 from nco.envs.fleet_parallel import ParallelFleetVRP
 from nco.joint_episode import joint_log_likelihood
 from nco.likelihood import log_likelihood, policy_gradient
@@ -25,19 +25,26 @@ from tests.fleets import fleet_of, fleets
 
 
 def _camp(**options: object) -> CAMPConfig:
-    sizes = {"type": "camp", "dim": 16, "num_heads": 2, "num_layers": 2, "hidden": 24}
+    sizes = {"type": "camp", "dim": 16, "num_heads": 2, "num_layers": 2, "hidden": 24,
+             "decisions": "sequential"}  # fmt: skip
     return CAMPConfig.model_validate({**sizes, **options})
 
 
 CONFIGS: dict[str, PolicyConfig] = {
     "camp": _camp(),
+    "camp trip by trip": _camp(decisions="trips", communication="none"),
     "camp parallel": _camp(decisions="parallel"),
     "camp by the mean": _camp(communication="mean"),
     "camp without communication": _camp(communication="none", decisions="parallel"),
     "camp without bipartite step": _camp(bipartite=False),
     "camp with neither": _camp(communication="none", bipartite=False, decisions="parallel"),
     "heterogeneous attention": HeterogeneousAttentionConfig(
-        type="heterogeneous_attention", dim=16, num_heads=2, num_layers=2, hidden=24
+        type="heterogeneous_attention",
+        dim=16,
+        num_heads=2,
+        num_layers=2,
+        hidden=24,
+        decisions="sequential",
     ),
 }
 
@@ -145,7 +152,9 @@ def test_all_steps_at_once_score_as_one_by_one(kind: str) -> None:
         split = torch.autograd.grad(loss, parameters)
         for name, one, other in zip(names, direct, split, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
-            assert float(one.abs().max()) > 1e-7, name
+            # an instance norm takes away what is added to all nodes
+            lost = kind == "heterogeneous attention" and name.endswith(("down.bias", "out.bias"))
+            assert lost or float(one.abs().max()) > 1e-7, name
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -220,9 +229,9 @@ def replace_mask(observation: Observation, mask: Tensor) -> Observation:
 
 def test_decisions_choose_the_environment() -> None:
     assert isinstance(fresh("camp parallel").env, ParallelFleetVRP)
-    sequential = fresh("camp").env
-    assert isinstance(sequential, FleetEnvironment)
-    assert not isinstance(sequential, ParallelFleetVRP)
+    assert fresh("camp").env == FleetVRP()
+    assert fresh("heterogeneous attention").env == FleetVRP()
+    assert fresh("camp trip by trip").env == FleetVRP(trip_by_trip=True)
 
 
 def test_policies_that_do_not_fit_are_refused() -> None:

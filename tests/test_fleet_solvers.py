@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import nco
-from nco.baselines.solver import UnsupportedError
+from nco.baselines.ortools_solver import FLEET_STARTS, ORToolsSolver
+from nco.baselines.solver import Budget, SolveFailed, UnsupportedError
 from nco.data.batching import collate, replace
 from nco.data.fleet import make_fleet
 from nco.data.fleet_generators import FleetLaw
@@ -76,6 +77,24 @@ def test_solvers_agree_where_brute_force_would_take_long() -> None:
     (one,) = solved(instance, "pyvrp", 400)
     (other,) = solved(instance, "ortools", 400)
     assert one.cost == pytest.approx(other.cost, rel=1e-6)
+
+
+def test_ortools_starts_differently_where_its_first_start_fails() -> None:
+    """Tight zones: insertion and savings give up on some, and on the first one all of them do."""
+    tight = fleets((20, 20), 12, 5, FleetLaw(num_vehicles=(3, 3)), zones=True)[8:12]
+    budget = Budget(time_limit=4.0, iterations=5)
+
+    def fails(one: Instance, start: str) -> bool:
+        try:
+            (found,) = ORToolsSolver(start).solve(one, budget, 0)
+        except SolveFailed:
+            return True
+        return not found.feasible
+
+    for start in FLEET_STARTS[:-1]:
+        assert fails(tight[:1], start)
+    assert not fails(tight[3:4], FLEET_STARTS[2])
+    assert all(found.feasible for found in ORToolsSolver().solve(tight, budget, 0))
 
 
 def test_one_kind_of_vehicle_costs_what_the_cvrp_costs() -> None:
