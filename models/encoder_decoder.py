@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from nco.data.instance import Instance
 from nco.envs.environment import Observation, require_coordinates
+from nco.models.arcs import Arcs, TravelBias, arcs_of
 from nco.models.decoders import Decoder, EncodedNodes
 from nco.models.encoder import Conditions, Encoder
 from nco.models.gates import Gate
@@ -21,6 +24,12 @@ class NodePointer(Policy, ABC):
     """A decoder that points at nodes; a policy of this kind says how it encodes them."""
 
     decoder: Decoder
+    travel: TravelBias | None
+    """Adds to the scores what the way from the current node costs, where it is given."""
+
+    def travel_scores(self, arcs: Arcs) -> Float[Tensor, "batch from to"] | None:
+        """What the way from each node to each other adds to scores; None where nothing does."""
+        return None if self.travel is None else self.travel(arcs)
 
     @property
     def needs_start(self) -> bool:
@@ -55,7 +64,8 @@ class EncoderDecoder(NodePointer, ABC):
         if self.film is not None:
             nodes = self.film(nodes, features.attributes)
         conditions = Conditions(features.valid, features.attributes, generator)
+        travel = None if self.travel is None else self.travel_scores(arcs_of(instance))
         encoding = self.decoder.tables(
-            EncodedNodes(nodes, nodes), conditions.summary(nodes.float())
+            EncodedNodes(nodes, nodes, travel), conditions.summary(nodes.float())
         )
         return replace(encoding, usage={**usage, **encoding.usage})

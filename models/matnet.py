@@ -139,6 +139,7 @@ class MatNet(NodePointer):
             RowColumnLayer(lambda: MixedScoreAttention(dim, num_heads, score_hidden), dim, hidden)
             for _ in range(num_layers)
         )
+        self.travel = None
         self.decoder: Decoder = PointerDecoder(env, dim, num_heads, clip)
 
     def require(self, instance: Instance) -> None:

@@ -76,6 +76,7 @@ class RouteFinder(EncoderDecoder):
             CentredRMSNorm(dim),
         )
         self.film = modulation()
+        self.travel = None
         self.decoder = (
             ReLDDecoder(env, dim, num_heads, clip, hidden)
             if decoder == "reld"

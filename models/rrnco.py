@@ -244,5 +244,5 @@ class RRNCO(NodePointer):
         for layer in self.layers:
             rows, columns = layer(rows, columns, next(biases), next(biases), arcs.valid)
         conditions = Conditions(arcs.valid, features.attributes, generator)
-        encoded = EncodedNodes(rows, columns, self.travel(arcs))
+        encoded = EncodedNodes(rows, columns, self.travel_scores(arcs))
         return self.decoder.tables(encoded, conditions.summary(columns.float()))

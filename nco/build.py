@@ -130,6 +130,7 @@ def build_policy(config: PolicyConfig, env: Environment) -> Policy:
                 clip=config.clip,
                 experts=build_gate(config.experts),
                 decoder_experts=build_gate(config.decoder_experts),
+                travel=config.travel,
             )
         case RouteFinderConfig():
             return RouteFinder(

@@ -19,8 +19,8 @@ from nco.envs.tsp import TSP
 from nco.envs.vrp import VRP
 from nco.fused_tables import RESOURCES, Start, decoder_tables, rules_of
 from nco.kernel_scope import pointer_clip, why_no_choice, why_no_pointer
+from nco.models.encoder_decoder import NodePointer
 from nco.models.policy import Encoding, Policy
-from nco.models.rrnco import RRNCO
 from nco.strategies import Sampling, Strategy
 
 MOST_NODES = 256
@@ -57,8 +57,8 @@ def why_not_fused(
         for resource in env.resources:
             if not isinstance(resource, RESOURCES):
                 return f"the kernel does not know the resource {type(resource).__name__}"
-    if isinstance(policy, RRNCO):
-        return "the kernel does not know what RRNCO adds to scores for the way to a node"
+    if isinstance(policy, NodePointer) and policy.travel is not None:
+        return "the kernel does not know what the policy adds to scores for the way to a node"
     if num_nodes > MOST_NODES:
         return f"the instances have {num_nodes} nodes; accepted: at most {MOST_NODES}"
     return why_no_pointer(policy) or why_no_choice(strategy)

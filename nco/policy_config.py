@@ -125,6 +125,8 @@ class POMOConfig(_PointerConfig):
     """In place of the encoder's feed-forward layers."""
     decoder_experts: ExpertsConfig | None = None
     """In place of the layer behind the decoder's glimpse."""
+    travel: bool = False
+    """The way from the current node adds to the score of each node."""
 
 
 class RouteFinderConfig(_PointerConfig):

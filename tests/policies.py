@@ -58,6 +58,7 @@ def _rrnco(decoder: Literal["pointer", "reld"]) -> RRNCOConfig:
 
 POLICIES: dict[str, PolicyConfig] = {
     "pomo": _pomo(None),
+    "pomo travel": _pomo(None).model_copy(update={"travel": True}),
     **{f"pomo {name}": _pomo(gate) for name, gate in GATES.items()},
     "routefinder": _routefinder(),
     **{f"routefinder {name}": _routefinder(experts=gate) for name, gate in GATES.items()},

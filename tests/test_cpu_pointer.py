@@ -70,6 +70,8 @@ CASES: dict[str, tuple[Environment, Callable[[], Instance], Callable[[Environmen
     "variants by attribute": (
         multi_task, variants, lambda env: small_policy("pomo attribute", env),
     ),
+    "tsp travel": (tsp, lambda: mixed("tsp"), lambda env: small_policy("pomo travel", env)),
+    "variants travel": (multi_task, variants, lambda env: small_policy("pomo travel", env)),
     "tsp rrnco": (tsp, lambda: mixed("tsp"), lambda env: small_policy("rrnco", env)),
     "variants rrnco": (multi_task, variants, lambda env: small_policy("rrnco", env)),
 }  # fmt: skip
