@@ -6,7 +6,7 @@ import html
 import io
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -32,10 +32,10 @@ td, th {{ text-align: left; padding: 0.2em 1em 0.2em 0; vertical-align: top; }}<
 <body>
 <h1>{title}</h1>
 {svg}
-<table><tr><th>route</th>{driver}<th>from</th><th>customers</th></tr>
+<table><tr>{head}</tr>
 {rows}
 </table>
-{violations}
+{more}
 </body>
 </html>
 """
@@ -153,23 +153,29 @@ def html_page(solution: Solution, heading: str) -> str:
     Raises:
         InputError: the instance has no coordinates.
     """
-    drivers = [f"<td>{vehicle}</td>" for vehicle in solution.vehicles]
-    drivers = drivers or [""] * len(solution.routes)
-    rows = "\n".join(
-        f"<tr><td>{number}</td>{driver}<td>{'' if depot < 0 else depot}</td>"
-        f"<td>{' '.join(map(str, route))}</td></tr>"
+    drivers = [(str(vehicle),) for vehicle in solution.vehicles] or [()] * len(solution.routes)
+    rows = [
+        (str(number), *driver, "" if depot < 0 else str(depot), " ".join(map(str, route)))
         for number, (route, depot, driver) in enumerate(
             zip(solution.routes, solution.depots, drivers, strict=True), start=1
         )
-    )
+    ]
+    head = ("route", *(("vehicle",) if solution.vehicles else ()), "from", "customers")
     items = "".join(f"<li>{html.escape(line)}</li>" for line in solution.violations)
-    return PAGE.format(
-        title=html.escape(heading),
-        svg=svg(figure(solution)),
-        driver="<th>vehicle</th>" if solution.vehicles else "",
-        rows=rows,
-        violations=f"<h2>Violations</h2><ul>{items}</ul>" if items else "",
-    )
+    more = f"<h2>Violations</h2><ul>{items}</ul>" if items else ""
+    return drawing_page(html.escape(heading), svg(figure(solution)), head, rows, more)
+
+
+def drawing_page(
+    heading: str, drawing: str, head: Sequence[str], rows: Sequence[Sequence[str]], more: str = ""
+) -> str:
+    """A page of its own: a drawing above a table, all of it HTML already."""
+
+    def row(tag: str, cells: Sequence[str]) -> str:
+        return "".join(f"<{tag}>{cell}</{tag}>" for cell in cells)
+
+    body = "\n".join(f"<tr>{row('td', cells)}</tr>" for cells in rows)
+    return PAGE.format(title=heading, svg=drawing, head=row("th", head), rows=body, more=more)
 
 
 def write_plot(solution: Solution, path: Path) -> None:
@@ -179,17 +185,26 @@ def write_plot(solution: Solution, path: Path) -> None:
         InputError: the suffix is another one, the instance has no coordinates, or the file cannot
             be written.
     """
+    require_drawable(solution.instance, f"the instance of {path}")
+    write_drawing(path, figure(solution), lambda: html_page(solution, path.stem))
+
+
+def write_drawing(path: Path, drawn: Figure, page: Callable[[], str]) -> None:
+    """Write a figure as PNG, or the page that shows it, by the suffix.
+
+    Raises:
+        InputError: the suffix is another one, or the file cannot be written.
+    """
     if path.suffix not in PLOT_SUFFIXES:
         raise InputError(
             f"plot {path} has suffix {path.suffix!r}; accepted: {', '.join(PLOT_SUFFIXES)}"
         )
-    require_drawable(solution.instance, f"the instance of {path}")
     if path.suffix == ".html":
-        write_text(path, html_page(solution, path.stem))
+        write_text(path, page())
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        figure(solution).savefig(draft, format="png", dpi=150)
+        drawn.savefig(draft, format="png", dpi=150)
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nco.api import dispatch as dispatch
     from nco.api import generate as generate
     from nco.api import solve as solve
     from nco.data.errors import InputError as InputError
@@ -27,6 +28,7 @@ _HOME = {
     "Rounding": "nco.data.instance",
     "Solution": "nco.data.solution",
     "check": "nco.envs.checker",
+    "dispatch": "nco.api",
     "generate": "nco.api",
     "load": "nco.neural_solver",
     "read": "nco.data.files",
@@ -40,6 +42,7 @@ __all__ = [
     "Rounding",
     "Solution",
     "check",
+    "dispatch",
     "generate",
     "load",
     "read",

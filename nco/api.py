@@ -1,15 +1,16 @@
-"""The calls that Python users make: fresh instances, and solving with any solver."""
+"""The calls that Python users make: fresh instances, solving with any solver, and dispatching."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nco.baselines.solver import Budget, Solver, require_seed
+from nco.baselines.solver import Budget, Solver, require_limit, require_seed
+from nco.data.batching import unbatch
 from nco.data.city_collection import CityCollection
 from nco.data.city_map import Part
 from nco.data.dynamic_requests import RequestLaw
@@ -18,6 +19,10 @@ from nco.data.fleet_generators import FleetLaw
 from nco.data.generators import generate as generate_with
 from nco.data.instance import Instance
 from nco.data.solution import Solution
+
+if TYPE_CHECKING:
+    from nco.baselines.dispatching import DayStrategy
+    from nco.day_results import DispatchedDays
 
 
 def generate(
@@ -175,6 +180,45 @@ def solve(
     if not progress:
         return found.solve(instance, budget, seed)
     return _solve_visibly(found, instance, budget, seed)
+
+
+def dispatch(
+    instance: Instance,
+    *,
+    strategy: str | Path | DayStrategy,
+    scenarios: int = 20,
+    time_limit: float | None = None,
+    iterations: int | None = None,
+    seed: int = 0,
+) -> list[DispatchedDays]:
+    """Let a strategy go through days of requests of each instance of the batch, and judge them.
+
+    Args:
+        instance: of dvrptw.
+        strategy: a name of `nco.strategy_config.STRATEGIES`, the folder of a trained dispatcher, or
+            any `DayStrategy`.
+        scenarios: test days of each instance; the same for all strategies.
+        time_limit: wall seconds of each epoch.
+        iterations: of the routes of each epoch, instead of or beside the time limit.
+        seed: of the strategy.
+
+    Raises:
+        InputError: an argument is out of range, the strategy is unknown, or an instance is not of
+            dvrptw.
+        SolveFailed: a strategy found no feasible routes, or broke a rule.
+    """
+    from nco.day_results import judged_days
+    from nco.scenario_results import ScenarioTestConfig
+    from nco.strategy_config import strategy_by_name
+
+    budget = Budget(time_limit=time_limit, iterations=iterations)
+    named = isinstance(strategy, str | Path)
+    found = strategy_by_name(str(strategy)) if named else strategy
+    require_limit(found.name, budget)
+    if scenarios < 1:
+        raise InputError(f"scenarios is {scenarios}; accepted: at least 1")
+    test, seed = ScenarioTestConfig(count=scenarios), require_seed(seed)
+    return [judged_days(found, one, test, budget, seed) for one in unbatch(instance)]
 
 
 def _solve_visibly(solver: Solver, instance: Instance, budget: Budget, seed: int) -> list[Solution]:

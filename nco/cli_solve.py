@@ -75,7 +75,10 @@ def solve(
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Drawing: .png or .html. {name} stands for the instance.")
+        Path | None,
+        typer.Option(
+            help="Drawing: .png or .html. {name} stands for the instance. Of dvrptw, its first day."
+        ),
     ] = None,
     osrm: Annotated[
         str | None,
@@ -125,7 +128,7 @@ def solve(
     if solver is not None and solve_days.wanted_for(solver):
         given = {
             "samples": samples, "augment": augment, "search": search,
-            "search-option": search_option, "reference": reference, "plot": plot, "osrm": osrm,
+            "search-option": search_option, "reference": reference, "osrm": osrm,
             "city": city, "capacity": capacity, "vehicles": vehicles, "radius": radius,
             "geojson": geojson, "map": map_page,
         }  # fmt: skip
@@ -135,7 +138,7 @@ def solve(
                 f"{', '.join(named)} given with {solver}; accepted with days of requests: none of "
                 "these"
             )
-        days = solve_days.DayOptions(scenarios, rounding, output)
+        days = solve_days.DayOptions(scenarios, rounding, output, plot)
         solve_days.solve_days(files, solver, budget, seed, days, progress=not quiet)
         return
     if scenarios is not None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from nco.baselines.dispatching import DayStrategy
-from nco.baselines.solver import Budget
+from nco.baselines.solver import Budget, SolveFailed
+from nco.data.errors import InputError, shortened
 from nco.data.instance import Instance
 from nco.data.noise import Scenarios, hash_words
 from nco.envs.dispatch import Dispatches, days
 from nco.envs.dispatch_checker import Epochs, check_days
 from nco.scenario_results import ScenarioResult, ScenarioTestConfig
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 MOST_TOLD = 10
 """Violations in words; their number is told with the days that have some."""
@@ -27,6 +32,56 @@ class Dispatched:
     days: list[Dispatches]
     seconds: float
     """Wall time of one day, the mean."""
+
+
+@dataclass(frozen=True)
+class DispatchedDays:
+    """The same, judged."""
+
+    instance: Instance
+    """B = 1."""
+    strategy: str
+    test: ScenarioTestConfig
+    """Names the days."""
+    days: list[Dispatches]
+    """Of each day the routes of each epoch, over requests by their numbers."""
+    result: ScenarioResult
+    """What the days come to by the independent judge: mean, CVaR95, requests, routes, ..."""
+    seconds: float
+    """Wall time of one day, the mean."""
+
+    @property
+    def cost(self) -> float:
+        """The mean over the days."""
+        return self.result.mean
+
+    def plot(self, day: int = 0) -> matplotlib.figure.Figure:
+        """A drawing of one day: a panel for each epoch, a colour for each route.
+
+        Raises:
+            InputError: the instance has no coordinates, or there is no such day.
+        """
+        from nco.day_plots import day_figure
+
+        if not 0 <= day < len(self.days):
+            raise InputError(f"day is {day}; accepted: 0 to {len(self.days) - 1}")
+        return day_figure(self.instance, self.test.scenarios, day, self.days[day], self.strategy)
+
+
+def judged_days(
+    strategy: DayStrategy, one: Instance, test: ScenarioTestConfig, budget: Budget, seed: int
+) -> DispatchedDays:
+    """Dispatch the days of an instance (B = 1), and judge what was done.
+
+    Raises:
+        InputError: as `dispatch_days`.
+        SolveFailed: no feasible routes were found, or a rule was broken.
+    """
+    done = dispatch_days(strategy, one, test.scenarios, budget, seed)
+    found, broken = days_result(test, one, done.days)
+    if broken:
+        raise SolveFailed(f"{strategy.name} broke a rule: {shortened(broken)}")
+    return DispatchedDays(one, strategy.name, test, done.days, found, done.seconds)
 
 
 def dispatch_days(

@@ -13,11 +13,11 @@ from nco.baselines.dispatching import DayStrategy
 from nco.baselines.solver import Budget, SolveFailed, require_limit, require_seed
 from nco.cli_files import output_paths
 from nco.data.day_files import StoredDays, write_days
-from nco.data.errors import InputError, shortened
-from nco.data.instance import Instance
-from nco.day_results import days_result, dispatch_days
+from nco.data.errors import InputError
+from nco.data.plot import PLOT_SUFFIXES, require_drawable
+from nco.day_results import DispatchedDays, judged_days
 from nco.dispatch_model import is_dispatcher
-from nco.scenario_results import ScenarioResult, ScenarioTestConfig
+from nco.scenario_results import ScenarioTestConfig
 from nco.solve_files import number, read_named
 from nco.strategy_config import STRATEGIES, strategy_by_name
 
@@ -38,6 +38,8 @@ class DayOptions:
     scenarios: int | None
     rounding: str | None
     output: Path | None
+    plot: Path | None
+    """Of the first day of each instance."""
 
 
 def solve_days(
@@ -72,40 +74,45 @@ def solve_days(
             )
     if options.output is not None:
         output_paths(options.output, [options.output.stem], (".json",))
-    rows: list[tuple[str, ScenarioResult, float]] = []
-    stored: list[StoredDays] = []
+    plots: list[Path] = []
+    if options.plot is not None:
+        plots = output_paths(options.plot, [name for name, _ in named], PLOT_SUFFIXES)
+        for name, one in named:
+            require_drawable(one, name)
+    rows: list[tuple[str, DispatchedDays]] = []
     failures: list[str] = []
     with Console(stderr=True, quiet=not progress).status(strategy.name):
-        for name, one in named:
+        for index, (name, one) in enumerate(named):
             try:
-                found, seconds, entry = _one(strategy, one, test, budget, seed)
+                done = judged_days(strategy, one, test, budget, seed)
             except SolveFailed as error:
                 failures.append(f"{name}: {error}")
                 continue
-            rows.append((name, found, seconds))
-            stored.append(entry)
+            rows.append((name, done))
+            if plots:
+                _plot(done, plots[index])
     _print(strategy, test, rows)
-    if options.output is not None and stored:
-        write_days(stored, options.output)
+    if options.output is not None and rows:
+        write_days([_stored(done) for _, done in rows], options.output)
     if failures:
         raise SolveFailed("\n".join(failures))
 
 
-def _one(
-    strategy: DayStrategy, one: Instance, test: ScenarioTestConfig, budget: Budget, seed: int
-) -> tuple[ScenarioResult, float, StoredDays]:
-    done = dispatch_days(strategy, one, test.scenarios, budget, seed)
-    found, broken = days_result(test, one, done.days)
-    if broken:
-        raise SolveFailed(f"{strategy.name} broke a rule: {shortened(broken)}")
-    entry = StoredDays(one, strategy.name, test.count, test.seed, found.mean, done.days)
-    return found, done.seconds, entry
+def _stored(done: DispatchedDays) -> StoredDays:
+    test = done.test
+    return StoredDays(done.instance, done.strategy, test.count, test.seed, done.cost, done.days)
+
+
+def _plot(done: DispatchedDays, path: Path) -> None:
+    """The first of the days."""
+    # matplotlib takes a while to import
+    from nco.day_plots import write_day_plot
+
+    write_day_plot(done.instance, done.test.scenarios, 0, done.days[0], done.strategy, path)
 
 
 def _print(
-    strategy: DayStrategy,
-    test: ScenarioTestConfig,
-    rows: Sequence[tuple[str, ScenarioResult, float]],
+    strategy: DayStrategy, test: ScenarioTestConfig, rows: Sequence[tuple[str, DispatchedDays]]
 ) -> None:
     if not rows:
         return
@@ -116,10 +123,11 @@ def _print(
     columns = ("cost", test.objective.name, "asked", "routes", "unserved", "late", "s / day")
     for column in columns:
         table.add_column(column, justify="right")
-    for instance, found, seconds in rows:
+    for instance, done in rows:
+        found = done.result
         measures = [found.measures[m] for m in ("requests", "routes", "unserved", "late")]
         table.add_row(
             instance, number(found.mean), number(found.cvar),
-            *(number(value) for value in measures), f"{seconds:.3f}",
+            *(number(value) for value in measures), f"{done.seconds:.3f}",
         )  # fmt: skip
     Console(markup=False, highlight=False).print(table)

@@ -315,7 +315,7 @@ def test_the_command_trains_and_refuses(tmp_path: Path, capsys: pytest.CaptureFi
     assert call("train", str(path), "training.num_times=1", "-q") == 2
     assert "num_times" in capsys.readouterr().err
     for words, told in (
-        (("--solver", "dispatch-lazy", "--plot", "x.png"), "--plot given with dispatch-lazy"),
+        (("--solver", "dispatch-lazy", "--map", "x.html"), "--map given with dispatch-lazy"),
         (("--solver", "dispatch-lazy", "--iterations", "1", "--scenarios", "0"), "at least 1"),
         (("--solver", "pyvrp", "--iterations", "1", "--scenarios", "3"), "--scenarios is 3"),
         (("--solver", "pyvrp", "--iterations", "1"), "such days are for dispatch-greedy"),
