@@ -204,6 +204,14 @@ def test_models_of_other_problems_are_refused(
         entry = {"name": "a", "solver": model(path, **options)}
         with pytest.raises(InputError, match=words):
             run_benchmark(config(tmp_path, suites, [entry]), progress=False)
+    # a policy that was trained for known prizes sees and chooses the same; one world is published
+    save_fresh(tmp_path / "pctsp", "pctsp", "pomo")
+    entries = [{"name": "a", "solver": model(tmp_path / "pctsp", augment=1, multi_start=False)}]
+    kool = suite("spctsp", 1, protocol="kool", num_customers=20)
+    stored = open_store(run_benchmark(config(tmp_path, [kool], entries, "k"), progress=False))
+    assert {record.status for record in stored.records().values()} == {"ok"}
+    with pytest.raises(InputError, match="asks for 2 scenarios by the protocol kool"):
+        run_benchmark(config(tmp_path, [kool | {"scenarios": {"count": 2}}], entries, "l"))
     file = tmp_path / "b.yaml"
     values = {"name": "b", "suites": [suite("spctsp", 3)], "solvers":
               [{"name": "a", "solver": PLAN | {"problem": "vrpsd"}}]}  # fmt: skip
