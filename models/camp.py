@@ -30,7 +30,7 @@ PAIR_FEATURES = ("profile", "price", "serves", "home")
 the node costs by the weights of the objective, whether it may serve it, and whether the node is its
 depot."""
 VALID = "vehicle_valid"
-"""The table of real vehicles."""
+"""The table of real vehicles, where there is padding."""
 
 
 class Streams(NamedTuple):
@@ -138,9 +138,11 @@ class CommunicationLayer(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, query: Float[Tensor, "batch state vehicle dim"], valid: Bool[Tensor, "batch vehicle"]
+        self,
+        query: Float[Tensor, "batch state vehicle dim"],
+        valid: Bool[Tensor, "batch vehicle"] | None,
     ) -> Float[Tensor, "batch state vehicle dim"]:
-        """The queries with what was heard."""
+        """The queries with what was heard; ``valid`` is None where all vehicles are real."""
 
 
 @final
@@ -155,10 +157,13 @@ class AttentionAmongVehicles(CommunicationLayer):
         self.block = PreNormLayer(dim, num_heads, feed_forward, "rms", output_bias=True, film=None)
 
     def forward(
-        self, query: Float[Tensor, "batch state vehicle dim"], valid: Bool[Tensor, "batch vehicle"]
+        self,
+        query: Float[Tensor, "batch state vehicle dim"],
+        valid: Bool[Tensor, "batch vehicle"] | None,
     ) -> Float[Tensor, "batch state vehicle dim"]:
         b, k, m, d = query.shape
-        there = valid.unsqueeze(1).expand(b, k, m).reshape(b * k, m)
+        # a mask of nothing takes a quarter of the time
+        there = None if valid is None else valid.unsqueeze(1).expand(b, k, m).reshape(b * k, m)
         conditions = Conditions(there, query.new_zeros(b * k, 0), None)
         return self.block(query.reshape(b * k, m, d), conditions)[0].view(b, k, m, d)
 
@@ -172,8 +177,12 @@ class MeanOfVehicles(CommunicationLayer):
         self.message = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
 
     def forward(
-        self, query: Float[Tensor, "batch state vehicle dim"], valid: Bool[Tensor, "batch vehicle"]
+        self,
+        query: Float[Tensor, "batch state vehicle dim"],
+        valid: Bool[Tensor, "batch vehicle"] | None,
     ) -> Float[Tensor, "batch state vehicle dim"]:
+        if valid is None:
+            return query + self.message(query.mean(2, keepdim=True))
         share = valid / valid.sum(1, keepdim=True)
         return query + self.message(torch.einsum("bkmd,bm->bkd", query, share)).unsqueeze(2)
 
@@ -191,22 +200,24 @@ def communication_layer(kind: Communication, dim: int, num_heads: int) -> Commun
 
 @final
 class CAMP(FleetPolicy):
-    """Every vehicle sees every node by its profile, hears of the others while it encodes and once
-    more at each step, and points at nodes by keys of its own.
+    """Every vehicle sees every node by its profile, hears of the others while it encodes and, where
+    asked for, once more at each step, and points at nodes by keys of its own.
 
     A state's query of a vehicle is made of the node where it is, its depot, itself, the weights of
     the objective and the columns of `nco.envs.fleet_features.STATE_FEATURES`; all but the last are
     looked up. A transformer block over the vehicles of a state, the communication layer, follows.
 
     Differs from the paper in: conditioned on the objective's weights, which vehicles' features and
-    queries contain, so that one model serves all trade-offs, and on what a missed preference
-    costs by them; the communication layer's feed-forward is as wide as the embedding; vehicles have
-    no order and no positional code; depots are nodes once, not once for each vehicle; each
-    direction of the bipartite step has weights of its own and no dropout; the stream of pairs has a
-    feed-forward, too; norms are RMS norms, and the last one takes a vehicle's mean over the nodes
-    away first, as in `nco.models.routefinder`; the conflicts of parallel decisions are resolved
-    before they are made (`nco.envs.fleet_parallel`), and so the likelihood is exact; no loss for
-    invariance.
+    queries contain, so that one model serves all trade-offs, and on what a missed preference costs
+    by them; scores begin with what the move costs (`nco.models.fleet_policy.PriceOfMoves`);
+    decisions are made trip by trip, which needs no communication at each step (docs/decisions.md),
+    unless the configuration says otherwise; the communication layer's feed-forward is as wide as
+    the embedding; vehicles have no order and no positional code; depots are nodes once, not once
+    for each vehicle; each direction of the bipartite step has weights of its own and no dropout;
+    the stream of pairs has a feed-forward, too; norms are RMS norms, and the last one takes a
+    vehicle's mean over the nodes away first, as in `nco.models.routefinder`; the conflicts of
+    parallel decisions are resolved before they are made (`nco.envs.fleet_parallel`), and so the
+    likelihood is exact; no loss for invariance.
 
     Args:
         bipartite: whether vehicles and customers exchange messages while they are encoded.
@@ -287,7 +298,9 @@ class CAMP(FleetPolicy):
         )
         flat.batched["travel"] = self.price(seen).flatten(0, 1)
         tables = {name: table.unflatten(0, (b, m)) for name, table in flat.batched.items()}
-        return Encoding({**tables, VALID: seen.valid.float()}, flat.shared)
+        if not bool(seen.valid.all()):
+            tables[VALID] = seen.valid.float()
+        return Encoding(tables, flat.shared)
 
     def joint(
         self, encoding: Encoding, view: FleetView
@@ -299,7 +312,8 @@ class CAMP(FleetPolicy):
         query = lookup(tables["query_current"], place).view(b, m, k, -1).transpose(1, 2)
         query = query + view.features @ encoding.shared["query_features"]
         if self.communication is not None:
-            query = self.communication(query, encoding.batched[VALID] > 0)
+            valid = encoding.batched.get(VALID)
+            query = self.communication(query, None if valid is None else valid > 0)
         mask = view.mask.transpose(1, 2).reshape(b * m, k, -1)
         query = query.transpose(1, 2).reshape(b * m, k, -1)
         heads = glimpse(query, tables["key"], tables["value"], mask)

@@ -68,8 +68,8 @@ class FleetPolicy(Policy, ABC):
     It encodes ``fleet_env.fleet_features(instance)``, see `nco.envs.fleet_features.FleetFeatures`,
     and sees of a state what `nco.envs.fleet_features.FleetView` has. Neither the order of vehicles
     nor their number may be built into the weights. Values of padded vehicles and nodes are 0; no
-    mask allows them (but for a padded vehicle to wait); attention over vehicles needs
-    `FleetFeatures.valid` in a table of the encoding.
+    mask allows them (but for a padded vehicle to wait); attention over vehicles that may be padded
+    needs `FleetFeatures.valid` in a table of the encoding.
     """
 
     def __init__(self, env: FleetEnvironment) -> None:

@@ -34,7 +34,9 @@ class HeterogeneousAttention(FleetPolicy):
     vehicle without a move has no share. As the scores of pairs are the logarithms of the products,
     one softmax over all pairs gives them back; greedy decoding takes the best pair.
 
-    Differs from the paper in: vehicles have no order and any number; profiles, weights of the
+    Differs from the paper in: scores begin with what the move costs
+    (`nco.models.fleet_policy.PriceOfMoves`), and decisions are made trip by trip unless the
+    configuration says otherwise; vehicles have no order and any number; profiles, weights of the
     objective and shifts are seen; the vehicle decoder reads the vehicles' present states, and not a
     maximum over the nodes on their tours.
     """

@@ -9,14 +9,17 @@ from torch import Tensor
 from nco.build import build_env, build_policy
 from nco.data.batching import collate, pad, replace
 from nco.data.errors import InputError
-from nco.data.fleet import PER_PAIR, PER_VEHICLE, replace_fleet
+from nco.data.fleet import PER_PAIR, PER_VEHICLE, make_fleet, replace_fleet
 from nco.data.fleet_generators import FleetLaw
 from nco.data.instance import Instance
 from nco.envs.environment import Environment, Observation, mask_bias
 from nco.envs.fleet import FleetVRP
 from nco.envs.fleet_parallel import ParallelFleetVRP
+from nco.envs.variants import pvrp
 from nco.joint_episode import joint_log_likelihood
 from nco.likelihood import log_likelihood, policy_gradient
+from nco.models.camp import AttentionAmongVehicles, CommunicationLayer, MeanOfVehicles
+from nco.models.fleet_policy import PriceOfMoves
 from nco.models.policy import Policy
 from nco.policy_config import CAMPConfig, HeterogeneousAttentionConfig, PolicyConfig, POMOConfig
 from nco.rollout import replay, rollout
@@ -196,6 +199,30 @@ def test_vehicles_hear_of_each_other_only_by_communication() -> None:
         assert float((before - after).detach().abs().max()) > 1e-3
     before, after = scores_before_and_after_news("camp without communication")
     torch.testing.assert_close(before, after, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [AttentionAmongVehicles(16, 2), MeanOfVehicles(16)])
+def test_a_mask_of_real_vehicles_only_changes_nothing(layer: CommunicationLayer) -> None:
+    query = torch.randn(3, 4, 5, 16, generator=torch.Generator().manual_seed(0))
+    masked = layer(query, torch.ones(3, 5, dtype=torch.bool))
+    torch.testing.assert_close(layer(query, None), masked, rtol=1e-5, atol=1e-6)
+    assert float((masked - query).detach().abs().max()) > 1e-3
+
+
+def test_scores_begin_with_what_moves_cost() -> None:
+    """A way, a missed preference and the way home, by hand; in the unit of the instance's own."""
+    fleet = make_fleet(
+        num_nodes=3, capacity=[1.0, 1.0], speed=[1.0, 0.5], profile=[[0, 0.25, 1], [0, 1, 0]],
+        time_weight=0.5, preference_weight=0.5, distance_cost=[0.0, 0.1],
+    )  # fmt: skip
+    instance = Instance.vrp(coords=[[0.0, 0], [1, 0], [0, 1]], demand=[0.0, 1, 1], fleet=fleet)
+    found = PriceOfMoves()(pvrp.fleet_features(instance))[0].detach()
+    # vehicle 0 from the depot to customer 1; vehicle 1 from customer 1 to customer 2, with prices
+    first = -3 * 0.5 * 1 - 3 * 0.5 * 0.75 + 1.5 * 0.5 * 1
+    second = (-3 * (0.5 / 0.5 + 0.1)) * 2**0.5 - 3 * 0.5 * 1 + 1.5 * (0.5 / 0.5 + 0.1)
+    torch.testing.assert_close(
+        torch.stack((found[0, 0, 1], found[1, 1, 2])), torch.tensor([first, second])
+    )
 
 
 def test_the_vehicle_is_chosen_before_the_node() -> None:
