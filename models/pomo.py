@@ -36,7 +36,7 @@ class POMO(EncoderDecoder):
             the mean of an instance's nodes (hierarchical, soft merging) see next to nothing of it
             behind an instance norm, which makes that mean the same for all instances.
         travel: whether `nco.models.arcs.TravelBias` adds to the scores what the way costs, which
-            no paper named here has; it learns in a fraction of the time (docs/decisions.md).
+            is in none of the papers named here (docs/decisions.md).
     """
 
     def __init__(
