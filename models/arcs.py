@@ -5,6 +5,7 @@ Axes: B instances, N nodes, as origins (i, rows) and as destinations (j, columns
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nco.data.instance import Instance, distance_matrix
+from nco.data.instance import Instance, distance_matrix, is_depot
 from nco.envs.environment import coordinate_columns, unit_length, unit_time
 
 
@@ -27,6 +28,8 @@ class Arcs:
     direction: Float[Tensor, "batch from to 2"]
     """Cosine and sine of the angle of the way from i to j as the crow flies; both are 0 where the
     nodes lie in one place or the instance has no coordinates."""
+    home: Float[Tensor, "batch node"] | None
+    """d from each node to the depot nearest to it; None where no instance has a depot."""
     valid: Bool[Tensor, "batch node"] | None
     """Real nodes; None where all are."""
 
@@ -41,10 +44,19 @@ def arcs_of(instance: Instance) -> Arcs:
         duration = _without_unit(instance.duration, unit_time(instance))
     return Arcs(
         distance=distance.masked_fill(outside, 0),
+        home=_home(distance, instance) if bool((instance.num_depots > 0).any()) else None,
         duration=duration.masked_fill(outside, 0),
         direction=_directions(instance).masked_fill(outside.unsqueeze(3), 0),
         valid=None if bool(valid.all()) else valid,
     )
+
+
+def _home(
+    distance: Float[Tensor, "batch from to"], instance: Instance
+) -> Float[Tensor, "batch node"]:
+    elsewhere = ~is_depot(instance).unsqueeze(1)
+    nearest = distance.masked_fill(elsewhere, torch.inf).amin(2)
+    return nearest.masked_fill(nearest.isinf() | ~instance.valid, 0)
 
 
 def _without_unit(
@@ -61,10 +73,17 @@ def _directions(instance: Instance) -> Float[Tensor, "batch from to 2"]:
     return (step / length.masked_fill(length == 0, 1)).float()
 
 
+class TravelScores(nn.Module, ABC):
+    """What the way from the current node adds to the score of each node, before the clip."""
+
+    @abstractmethod
+    def forward(self, arcs: Arcs) -> Float[Tensor, "batch from to"]:
+        """For every origin and destination."""
+
+
 @final
-class TravelBias(nn.Module):
-    """-a log(d_ij + ε) - b log(t_ij + ε) with learnt a and b: what the way from the current node
-    adds to the score of each node.
+class TravelBias(TravelScores):
+    """-a log(d_ij + ε) - b log(t_ij + ε) with learnt a and b.
 
     Args:
         clip: of the scores that it is added to. a + b begins at 1 / clip, so that behind the clip
@@ -83,3 +102,25 @@ class TravelBias(nn.Module):
             (matrix + self.EPSILON).log() for matrix in (arcs.distance, arcs.duration)
         )
         return -(self.weight[0] * distance + self.weight[1] * duration)
+
+
+@final
+class TravelRule(TravelScores):
+    """w d_ij + v h_j with learnt w and v, h_j being the way from j to the depot.
+
+    It begins as a rule that is good by itself, so that a network, whose own part should begin
+    small, has to learn only what the rule misses (docs/decisions.md). What is far from the depot
+    comes first, as it is dear to come back for.
+    """
+
+    WAY, HOME = -3.0, 1.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([self.WAY, self.HOME]))
+
+    def forward(self, arcs: Arcs) -> Float[Tensor, "batch from to"]:
+        way, home = self.weight
+        if arcs.home is None:
+            return way * arcs.distance
+        return way * arcs.distance + home * arcs.home.unsqueeze(1)

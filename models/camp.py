@@ -19,9 +19,9 @@ from nco.data.instance import Instance
 from nco.envs.fleet import FleetEnvironment
 from nco.envs.fleet_features import STATE_FEATURES, VEHICLE_FEATURES, FleetFeatures, FleetView
 from nco.models.encoder import Conditions, Dense, PreNormLayer
-from nco.models.fleet_policy import Communication, FleetPolicy, PriceOfMoves, start_small
+from nco.models.fleet_policy import Communication, FleetPolicy, PriceOfMoves
 from nco.models.gates import Gate
-from nco.models.layers import CentredRMSNorm, NodeEmbedding, RMSNorm, SelfAttention
+from nco.models.layers import CentredRMSNorm, NodeEmbedding, RMSNorm, SelfAttention, start_small
 from nco.models.pointer import compatibility, folded, glimpse, lookup, pointer_tables
 from nco.models.policy import Encoding
 

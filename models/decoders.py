@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nco.envs.environment import Environment, Observation
 from nco.models.experts import LinearExperts
 from nco.models.gates import Choice, Gate, GateFactory, Summary
-from nco.models.layers import ContextProjection
+from nco.models.layers import ContextProjection, start_small
 from nco.models.pointer import (
     clipped,
     compatibility,
@@ -156,12 +156,26 @@ class ExpertPointerDecoder(Decoder):
 
 
 def pointer_decoder(
-    env: Environment, dim: int, num_heads: int, clip: float, experts: GateFactory | None
+    env: Environment,
+    dim: int,
+    num_heads: int,
+    clip: float,
+    experts: GateFactory | None,
+    *,
+    small: bool = False,
 ) -> Decoder:
-    """The pointer decoder with one dense layer behind the glimpse, or with experts."""
+    """The pointer decoder with one dense layer behind the glimpse, or with experts.
+
+    Args:
+        small: whether these begin small, beside a rule.
+    """
     if experts is None:
-        return PointerDecoder(env, dim, num_heads, clip)
-    return ExpertPointerDecoder(env, dim, num_heads, clip, experts)
+        dense = PointerDecoder(env, dim, num_heads, clip)
+        dense.output = start_small(dense.output) if small else dense.output
+        return dense
+    decoder = ExpertPointerDecoder(env, dim, num_heads, clip, experts)
+    decoder.experts = start_small(decoder.experts) if small else decoder.experts
+    return decoder
 
 
 @final

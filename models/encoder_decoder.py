@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nco.data.instance import Instance
 from nco.envs.environment import Observation, require_coordinates
-from nco.models.arcs import Arcs, TravelBias, arcs_of
+from nco.models.arcs import Arcs, TravelScores, arcs_of
 from nco.models.decoders import Decoder, EncodedNodes
 from nco.models.encoder import Conditions, Encoder
 from nco.models.gates import Gate
@@ -24,7 +24,7 @@ class NodePointer(Policy, ABC):
     """A decoder that points at nodes; a policy of this kind says how it encodes them."""
 
     decoder: Decoder
-    travel: TravelBias | None
+    travel: TravelScores | None
     """Adds to the scores what the way from the current node costs, where it is given."""
 
     def travel_scores(self, arcs: Arcs) -> Float[Tensor, "batch from to"] | None:

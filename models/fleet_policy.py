@@ -45,19 +45,6 @@ class PriceOfMoves(nn.Module):
         return way * seen.ways + missed * seen.price.unsqueeze(2) + back * home
 
 
-SMALL_START = 0.1
-"""Layers whose output is added to `PriceOfMoves` begin with this share of the usual weights, so
-that it is seen at first."""
-
-
-def start_small(layer: nn.Linear) -> nn.Linear:
-    """A fresh layer with `SMALL_START`."""
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.mul_(SMALL_START)
-    return layer
-
-
 class FleetPolicy(Policy, ABC):
     """Scores every node for every vehicle, from one look at the state.
 

@@ -18,8 +18,9 @@ from nco.envs.environment import mask_bias
 from nco.envs.fleet import FleetEnvironment
 from nco.envs.fleet_features import STATE_FEATURES, VEHICLE_FEATURES, FleetView
 from nco.models.encoder import feed_forwards, post_norm_encoder
-from nco.models.fleet_policy import FleetPolicy, PriceOfMoves, start_small
+from nco.models.fleet_policy import FleetPolicy, PriceOfMoves
 from nco.models.gates import Gate
+from nco.models.layers import start_small
 from nco.models.pointer import folded, glimpse, lookup, pointer_tables
 from nco.models.policy import Encoding
 

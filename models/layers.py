@@ -5,7 +5,7 @@ Axes: B instances, N nodes, D embedding, H heads, F context features, A attribut
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import Literal, TypeVar, final
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from nco.envs.environment import Environment, NodeFeatures
 from nco.models.named_inputs import NamedInputs
 
 NormKind = Literal["batch", "instance", "rms"]
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 @final
@@ -220,3 +221,16 @@ def norm_layer(kind: NormKind, dim: int) -> InstanceNorm | BatchNorm | RMSNorm:
             return BatchNorm(dim)
         case "rms":
             return RMSNorm(dim)
+
+
+SMALL_START = 0.1
+"""Layers whose output is added to the scores of a rule begin with this share of the usual weights,
+so that the rule is seen at first."""
+
+
+def start_small(layer: Layer) -> Layer:
+    """A fresh layer with `SMALL_START`."""
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(SMALL_START)
+    return layer

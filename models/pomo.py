@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import final
 
 from nco.envs.environment import Environment
-from nco.models.arcs import TravelBias
+from nco.models.arcs import TravelRule
 from nco.models.decoders import pointer_decoder
 from nco.models.encoder import feed_forwards, post_norm_encoder
 from nco.models.encoder_decoder import EncoderDecoder
@@ -35,8 +35,8 @@ class POMO(EncoderDecoder):
         decoder_experts: a gate behind the glimpse; None for one dense layer. Gates that look at
             the mean of an instance's nodes (hierarchical, soft merging) see next to nothing of it
             behind an instance norm, which makes that mean the same for all instances.
-        travel: whether `nco.models.arcs.TravelBias` adds to the scores what the way costs, which
-            is in none of the papers named here (docs/decisions.md).
+        travel: whether scores begin with what the way costs (`nco.models.arcs.TravelRule`), which
+            is in none of the papers named here.
     """
 
     def __init__(
@@ -66,5 +66,5 @@ class POMO(EncoderDecoder):
             feed_forward=feed_forwards(dim, hidden, "relu", experts, env.attribute_names),
         )
         self.film = None
-        self.travel = TravelBias(clip) if travel else None
-        self.decoder = pointer_decoder(env, dim, num_heads, clip, decoder_experts)
+        self.travel = TravelRule() if travel else None
+        self.decoder = pointer_decoder(env, dim, num_heads, clip, decoder_experts, small=travel)

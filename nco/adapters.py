@@ -17,9 +17,6 @@ from nco.models.policy import Policy
 NewColumns = Literal["zero", "random"]
 """What a layer does at first with inputs that the trained one did not have."""
 
-ADDED = {"travel.weight"}
-"""Parameters that a trained policy may lack: with zeros they change nothing."""
-
 
 @torch.no_grad()
 def widen(policy: Policy, trained: Policy, new_columns: NewColumns) -> None:
@@ -30,8 +27,7 @@ def widen(policy: Policy, trained: Policy, new_columns: NewColumns) -> None:
 
     Args:
         policy: with fresh weights, for the new environment.
-        trained: of the same build, for an environment with the same features or fewer; it may lack
-            what ``policy`` adds to scores for the way (`nco.models.arcs.TravelBias`).
+        trained: of the same build, for an environment with the same features or fewer.
         new_columns: "zero" (EAL): a layer ignores its new inputs, so that the policy computes what
             the trained one did. "random" (AL): a layer with new inputs keeps all of its fresh
             weights, and the rest is taken over.
@@ -51,10 +47,6 @@ def widen(policy: Policy, trained: Policy, new_columns: NewColumns) -> None:
                 f"not have; accepted: problems with all of {', '.join(read)}"
             )
     for name, value in values.items():
-        if name not in learnt:
-            if new_columns == "zero":
-                value.zero_()
-            continue
         if name not in inputs:
             value.copy_(learnt[name])
             continue
@@ -71,8 +63,6 @@ def widen(policy: Policy, trained: Policy, new_columns: NewColumns) -> None:
 def _require_same_build(policy: Policy, trained: Policy) -> None:
     """All parameters are there in both, with the same shape except along named inputs."""
     ours, theirs = _fixed_shapes(policy), _fixed_shapes(trained)
-    for name in ADDED & ours.keys() - theirs.keys():
-        del ours[name]
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             raise InputError(

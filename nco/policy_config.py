@@ -126,7 +126,7 @@ class POMOConfig(_PointerConfig):
     decoder_experts: ExpertsConfig | None = None
     """In place of the layer behind the decoder's glimpse."""
     travel: bool = False
-    """The way from the current node adds to the score of each node."""
+    """Scores begin with what the way from the current node costs."""
 
 
 class RouteFinderConfig(_PointerConfig):

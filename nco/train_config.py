@@ -245,7 +245,7 @@ class StartConfig(Strict):
 
     model: Path
     """A model folder, a training run's folder or the name of a shipped model, whose policy is built
-    as this run's, but for ``travel``, which it may lack."""
+    as this run's."""
     new_columns: NewColumns = "zero"
     """Weights of inputs that the model does not know: zero (efficient adapter layers), or random
     with the whole layer (adapter layers)."""

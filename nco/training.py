@@ -203,9 +203,6 @@ def starting_policy(config: TrainConfig) -> tuple[Policy, StartedFrom | None]:
         raise InputError(f"start.model {error}") from error
     card = model.card
     ours, theirs = config.policy.model_dump(mode="json"), card.policy.model_dump(mode="json")
-    if ours.get("travel"):
-        # it can be added to a policy that did not have it
-        theirs["travel"] = True
     different = _differences(ours, theirs, "model", "policy.")
     if different:
         raise InputError(

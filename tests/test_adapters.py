@@ -74,20 +74,6 @@ def test_every_policy_can_be_widened(kind: str) -> None:
     torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
 
 
-def test_what_the_way_costs_can_be_added() -> None:
-    """With zeros nothing changes, until they are learnt; nothing else may be missing."""
-    trained = small_policy("pomo", environments["mtvrp-16"], seed=1)
-    policy = small_policy("pomo travel", environments["mtvrp-16"], seed=2)
-    widen(policy, trained, "zero")
-    before, after = likelihoods(policy, trained, drawn("mtvrp-16"))
-    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
-    with torch.no_grad():
-        policy.get_parameter("travel.weight").add_(0.1)
-    assert not torch.allclose(likelihoods(policy, trained, drawn("mtvrp-16"))[1], after)
-    with pytest.raises(InputError, match=r"travel\.weight is \[2\] in the trained policy"):
-        widen(trained, policy, "zero")
-
-
 @pytest.mark.parametrize("kind", ["pomo attribute", "routefinder film", "routefinder reld"])
 @pytest.mark.parametrize("known", [False, True])
 def test_zero_columns_do_not_look_at_new_inputs(kind: str, known: bool) -> None:
