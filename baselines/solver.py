@@ -7,6 +7,8 @@ import operator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
+
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.solution import Solution
@@ -66,6 +68,24 @@ def require_seed(seed: int) -> int:
     if not 0 <= number < SEEDS:
         raise InputError(f"seed is {seed!r}; accepted: a whole number from 0 to {SEEDS - 1}")
     return number
+
+
+def require_device(name: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    # a build of torch without CUDA asserts it
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device is {name!r}: {str(error).splitlines()[0]}; accepted: cpu, or cuda where there "
+            "is a GPU"
+        ) from error
+    return device
 
 
 @runtime_checkable

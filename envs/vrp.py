@@ -236,13 +236,7 @@ class VRP(Environment):
 
     def step(self, state: State, action: Int[Tensor, "batch trajectory"]) -> State:
         problem = state.problem
-        move = Move(origin=state.current, to=action)
-        used = []
-        for r, tables, values in zip(self.resources, problem.tables, state.used, strict=True):
-            if tables is not None:
-                values = r.extend(tables, tuple([v.unsqueeze(2) for v in values]), move)
-                values = tuple([v.squeeze(2) for v in values])
-            used.append(values)
+        used = self._extended(problem, state.used, Move(origin=state.current, to=action))
         first = state.first
         if problem.depots is not None:
             first = torch.where(action < problem.num_depots, action, first)
@@ -252,9 +246,54 @@ class VRP(Environment):
             first=first,
             unvisited=state.unvisited.scatter(2, action.unsqueeze(2), False),
             visits=state.visits + (action >= problem.num_depots),
-            used=tuple(used),
+            used=used,
             steps=state.steps + 1,
         )
+
+    def _extended(
+        self, problem: Problem, used: tuple[Values, ...], move: Move
+    ) -> tuple[Values, ...]:
+        """Every resource's values after a move to one node of each trajectory."""
+        after = []
+        for r, tables, values in zip(self.resources, problem.tables, used, strict=True):
+            if tables is not None:
+                values = r.extend(tables, tuple([v.unsqueeze(2) for v in values]), move)
+                values = tuple([v.squeeze(2) for v in values])
+            after.append(values)
+        return tuple(after)
+
+    def drivable(
+        self,
+        problem: Problem,
+        depot: Int[Tensor, "batch route"],
+        customers: Int[Tensor, "batch route place"],
+    ) -> Bool[Tensor, "batch route"]:
+        """Whether a vehicle can drive whole routes, by the rules of `step` and `action_mask`: at
+        every customer every resource's value keeps its constraint.
+
+        Args:
+            problem: of a state of the instances (`reset`).
+            depot: where each route begins.
+            customers: of each route in order; depots behind the last one.
+        """
+        allowed = torch.ones_like(depot, dtype=torch.bool)
+        if all(
+            t is None or not r.forbids for r, t in zip(self.resources, problem.tables, strict=True)
+        ):
+            return allowed
+        used, current = self._initial(problem, depot), depot
+        for to in customers.unbind(2):
+            move = Move(origin=current, to=to, home=depot)
+            used = self._extended(problem, used, move)
+            kept = allowed
+            for r, tables, values in zip(self.resources, problem.tables, used, strict=True):
+                if tables is not None and r.forbids:
+                    # `within` may overwrite what it is given
+                    here = tuple([v.clone().unsqueeze(2) for v in values])
+                    kept = kept & r.within(tables, here, move).squeeze(2)
+            allowed = kept | (allowed & (to < problem.num_depots))
+            current = to
+        return allowed
 
     def done(self, state: State) -> Bool[Tensor, "batch trajectory"]:
         problem = state.problem

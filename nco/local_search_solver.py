@@ -6,19 +6,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
-from nco.baselines.local_search import LocalSearch, actions_of
+import torch
+
+from nco.baselines.local_search import actions_of
 from nco.baselines.savings import SavingsSolver
-from nco.baselines.solver import Budget, require_seed
+from nco.baselines.solver import Budget, require_device, require_seed
 from nco.data.batching import unbatch
 from nco.data.instance import Instance
 from nco.data.solution import Solution
-from nco.envs.checker import evaluate, routes_from_actions
 from nco.envs.variants import multi_task, tsp
 from nco.models.distance_rule import DistanceRule
-from nco.search import Clock
+from nco.search import Clock, Incumbent
 from nco.search_ruins import RuinRecreateSearch
-from nco.search_sampling import LocalSearchOnSamples, compile_local_search
-from nco.search_solver import SearchSolver
+from nco.search_sampling import LocalSearchOnSamples, Moves
+from nco.search_solver import SearchSolver, found_by
 
 SHARPNESS = 20.0
 """Of draws of the nearest neighbour: a node farther by a tenth of the instance's extent is e² times
@@ -56,7 +57,7 @@ class RuinRecreateSolver:
 @final
 @dataclass(frozen=True)
 class LocalSearchSolver:
-    """First improvement to local optima, from one start after another.
+    """Local optima, from one start after another.
 
     Args:
         start: "nearest" begins with nearest neighbour from all starts and goes on with its random
@@ -64,11 +65,15 @@ class LocalSearchSolver:
             the savings solution, and takes what `nco.baselines.savings` takes.
         samples: starts of an iteration.
         num_neighbours: as `nco.baselines.local_search.LocalSearch` explains.
+        moves: what improves solutions, see `nco.search_sampling.LocalSearchOnSamples`.
+        device: where it runs, e.g. ``cuda``; None is where the instance is.
     """
 
     start: Literal["nearest", "random", "savings"] = "nearest"
     samples: int = 16
     num_neighbours: int = 20
+    moves: Moves = "auto"
+    device: str | None = None
 
     @property
     def name(self) -> str:
@@ -77,26 +82,31 @@ class LocalSearchSolver:
 
     def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
         """See `nco.baselines.solver.Solver`; a variant of any kind but with a limited fleet."""
+        device = instance.valid.device if self.device is None else require_device(self.device)
+        search = LocalSearchOnSamples(
+            self.samples, augment=1, num_neighbours=self.num_neighbours, moves=self.moves
+        )
         if self.start == "savings":
-            return self._from_savings(instance, budget, seed)
-        rule = rule_for(instance, SHARPNESS if self.start == "nearest" else 0.0)
-        search = LocalSearchOnSamples(self.samples, augment=1, num_neighbours=self.num_neighbours)
+            require_seed(seed)
+            search.prepare(device)
+            singles = unbatch(instance.cpu())
+            return [self._from_savings(one, search, device, budget, seed) for one in singles]
+        rule = rule_for(instance, SHARPNESS if self.start == "nearest" else 0.0).to(device)
         return SearchSolver(rule, self.name, self.name, search).solve(instance, budget, seed)
 
-    def _from_savings(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
-        require_seed(seed)
-        compile_local_search()
-        return [self._one_from_savings(one, budget, seed) for one in unbatch(instance.cpu())]
-
-    def _one_from_savings(self, one: Instance, budget: Budget, seed: int) -> Solution:
+    def _from_savings(
+        self,
+        one: Instance,
+        search: LocalSearchOnSamples,
+        device: torch.device,
+        budget: Budget,
+        seed: int,
+    ) -> Solution:
         clock = Clock(budget.time_limit)
         (first,) = SavingsSolver().solve(one, Budget(), seed)
-        trace = [(clock.spent, first.cost)]
-        improved = LocalSearch(one, self.num_neighbours).improve(
-            actions_of(first.routes, first.depots), in_time=lambda: clock.left > 0
-        )
-        seconds = clock.spent
-        routes, depots = routes_from_actions(one, improved.actions.tolist())
-        if improved.moves:
-            trace.append((seconds, improved.cost))
-        return evaluate(one, routes, solver=self.name, seconds=seconds, depots=depots, trace=trace)
+        actions = torch.from_numpy(actions_of(first.routes, first.depots))
+        best = Incumbent.none(1, clock)
+        best.keep(0, first.cost, actions)
+        improver = search.improver(one.to(device), clock)
+        improver.improve(actions.to(device).view(1, 1, -1), best)
+        return found_by(self.name, one, best, 0, clock.spent)

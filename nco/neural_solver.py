@@ -12,7 +12,7 @@ from typing import Any, final
 import torch
 
 from nco.baselines.candidate_pool import SOLVING, Chosen, best_plan, solved_singly
-from nco.baselines.solver import Budget, Solver, UnsupportedError, require_seed
+from nco.baselines.solver import Budget, Solver, UnsupportedError, require_device, require_seed
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
 from nco.data.instance import Instance
@@ -245,7 +245,7 @@ def load(
         InputError: there is no such model or device, the model cannot be read, or an option is out
             of range or not for the model's problem.
     """
-    place = _device(device)
+    place = require_device(device)
     policy, card = load_model(model_folder(path))
     load_kernel(policy, place, kernel)
     return NeuralSolver(
@@ -260,21 +260,3 @@ def load(
         kernel=kernel,
         value=None if selection is None else selection.value(card.problem),
     )
-
-
-def _device(name: str) -> torch.device:
-    """The device of this name.
-
-    Raises:
-        InputError: there is none.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    # a build of torch without CUDA asserts it
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"device is {name!r}: {str(error).splitlines()[0]}; accepted: cpu, or cuda where there "
-            "is a GPU"
-        ) from error
-    return device

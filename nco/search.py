@@ -235,8 +235,8 @@ class Search(ABC):
         steps look at the clock themselves."""
         return 1.0
 
-    def prepare(self) -> None:
-        """Load and compile now what belongs to no solution's time."""
+    def prepare(self, device: torch.device) -> None:
+        """Load and compile now, for instances on a device, what belongs to no solution's time."""
         return
 
     def require(self, policy: Policy) -> None:

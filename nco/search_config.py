@@ -40,6 +40,7 @@ class LocalSearchConfig(_Search):
     temperature: PositiveFloat = 1.0
     augment: Literal[1, 8] = 8
     num_neighbours: PositiveInt = 20
+    moves: Literal["auto", "batched", "compiled"] = "auto"
 
 
 class RuinRecreateConfig(_Search):
@@ -162,7 +163,11 @@ def build_search(config: SearchConfig, policy: Policy, label: str, start: Solver
             from nco.search_sampling import LocalSearchOnSamples
 
             search = LocalSearchOnSamples(
-                config.samples, config.temperature, config.augment, config.num_neighbours
+                config.samples,
+                config.temperature,
+                config.augment,
+                config.num_neighbours,
+                config.moves,
             )
         case RuinRecreateConfig():
             from nco.search_ruins import RuinRecreateSearch

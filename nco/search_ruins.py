@@ -48,7 +48,7 @@ class RuinRecreateSearch(Search):
     def first_step(self) -> float:
         return 0.0
 
-    def prepare(self) -> None:
+    def prepare(self, device: torch.device) -> None:
         compile_ruins()
 
     def init(self, task: Task) -> Progress:

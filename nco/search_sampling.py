@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
+from nco.baselines.batched_search import BatchedLocalSearch
 from nco.baselines.local_moves import descend
 from nco.baselines.local_search import LocalSearch
 from nco.data.batching import unbatch
 from nco.data.errors import InputError
 from nco.data.instance import Instance
-from nco.search import Builder, Built, Progress, Search, Task
+from nco.search import Builder, Built, Clock, Incumbent, Progress, Search, Task
 from nco.strategies import Sampling
+
+Moves: TypeAlias = Literal["auto", "batched", "compiled"]
+"""What improves solutions: all at once on the device (`nco.baselines.batched_search`), one after
+another on the CPU (`nco.baselines.local_search`), or "batched" where the device is no CPU."""
 
 
 @final
@@ -90,20 +98,25 @@ class _Sampling(Progress):
 @final
 @dataclass(frozen=True)
 class LocalSearchOnSamples(Search):
-    """The policy's solutions, each improved to a local optimum by
-    `nco.baselines.local_search.LocalSearch`: the greedy ones first, then draws.
+    """The policy's solutions, each improved to a local optimum: the greedy ones first, then draws.
 
     It is to be compared with the same around a policy without a network
     (`nco.models.distance_rule`), as local search does most of the work.
 
     One iteration is the greedy solutions of one position, or ``samples`` draws of each instance,
-    all improved, the cheapest first. The local search runs on the CPU.
+    all improved, the cheapest first.
+
+    Args:
+        moves: what improves them. Both have the same moves, but for one of two routes that only the
+            batched one has, and end where none is left; they meet different optima, as one takes
+            the first improvement and the other the best.
     """
 
     samples: int = 16
     temperature: float = 1.0
     augment: int = 8
     num_neighbours: int = 20
+    moves: Moves = "auto"
 
     @property
     def name(self) -> str:
@@ -113,8 +126,18 @@ class LocalSearchOnSamples(Search):
     def first_step(self) -> float:
         return 0.0
 
-    def prepare(self) -> None:
-        compile_local_search()
+    def prepare(self, device: torch.device) -> None:
+        if not self.batched(device):
+            compile_local_search()
+
+    def batched(self, device: torch.device) -> bool:
+        """Whether solutions on a device are improved there, all at once."""
+        return self.moves == "batched" or (self.moves == "auto" and device.type != "cpu")
+
+    def improver(self, instance: Instance, clock: Clock) -> Improver:
+        """What improves solutions of instances, where they are."""
+        build = _Batched if self.batched(instance.valid.device) else _Compiled
+        return build(instance, clock, self.num_neighbours)
 
     def init(self, task: Task) -> Progress:
         return _LocalSearch(task, self)
@@ -126,10 +149,8 @@ class _LocalSearch(Progress):
         super().__init__(task)
         self.sampler = Sampler(task, search.samples, search.temperature, search.augment)
         self.view = 1
-        first = self.greedy()
-        singles = unbatch(task.instance.cpu())
-        self.searches = [LocalSearch(one, search.num_neighbours) for one in singles]
-        self.waiting: Built | None = first
+        self.waiting: Built | None = self.greedy()
+        self.improver = search.improver(task.instance, task.clock)
 
     def step(self) -> bool:
         if self.waiting is not None:
@@ -140,19 +161,50 @@ class _LocalSearch(Progress):
         else:
             built = self.sampler.draw()
             self.best.offer(built.actions, built.costs)
-        order = built.costs.argsort(1).tolist()
-        actions = built.actions.cpu().numpy()
-        for b, search in enumerate(self.searches):
-            for s in order[b]:
-                if self.task.clock.left <= 0:
-                    return True
-                self.improve(b, search, actions[b, s])
+        order = built.costs.argsort(1)
+        steps = order.unsqueeze(2).expand_as(built.actions)
+        self.improver.improve(built.actions.gather(1, steps), self.best)
         return True
 
-    def improve(self, which: int, search: LocalSearch, actions: np.ndarray) -> None:
-        improved = search.improve(actions, in_time=lambda: self.task.clock.left > 0)
-        if improved.cost < self.best.costs[which]:
-            self.best.keep(which, improved.cost, torch.from_numpy(improved.actions))
+
+class Improver(ABC):
+    """A local search on solutions of all instances of a batch."""
+
+    @abstractmethod
+    def improve(self, actions: Int[Tensor, "batch trajectory step"], best: Incumbent) -> None:
+        """Improve solutions in their order, while there is time, and offer what comes of them."""
+
+
+@final
+class _Compiled(Improver):
+    def __init__(self, instance: Instance, clock: Clock, num_neighbours: int) -> None:
+        self.clock = clock
+        self.searches = [LocalSearch(one, num_neighbours) for one in unbatch(instance.cpu())]
+
+    def improve(self, actions: Int[Tensor, "batch trajectory step"], best: Incumbent) -> None:
+        for b, (search, solutions) in enumerate(
+            zip(self.searches, actions.cpu().numpy(), strict=True)
+        ):
+            for solution in solutions:
+                if self.clock.left <= 0:
+                    return
+                improved = search.improve(solution, in_time=lambda: self.clock.left > 0)
+                if improved.cost < best.costs[b]:
+                    best.keep(b, improved.cost, torch.from_numpy(improved.actions))
+
+
+@final
+class _Batched(Improver):
+    def __init__(self, instance: Instance, clock: Clock, num_neighbours: int) -> None:
+        self.clock = clock
+        self.search = BatchedLocalSearch(instance, num_neighbours)
+
+    def improve(self, actions: Int[Tensor, "batch trajectory step"], best: Incumbent) -> None:
+        for part in actions.split(self.search.at_once, 1):
+            if self.clock.left <= 0:
+                return
+            found = self.search.improve(part, in_time=lambda: self.clock.left > 0)
+            best.offer(found.actions, found.costs)
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ from nco.envs.adaptive import AdaptiveEnvironment
 from nco.envs.checker import routes_from_actions
 from nco.envs.known_attributes import require_known
 from nco.models.policy import Policy
-from nco.search import Clock, Search, Task, run
+from nco.search import Clock, Incumbent, Search, Task, run
 
 
 def require_fit(policy: Policy, name: str, instance: Instance) -> None:
@@ -36,6 +36,23 @@ def require_fit(policy: Policy, name: str, instance: Instance) -> None:
         policy.require(instance)
     except InputError as error:
         raise UnsupportedError(f"{name} does not fit: {error}") from error
+
+
+def found_by(
+    name: str, one: Instance, best: Incumbent, which: int, seconds: float, shared: int = 1
+) -> Solution:
+    """The best solution of one instance by our checker, and when each better one came.
+
+    Args:
+        which: of the incumbents it is.
+        seconds: that it took.
+        shared: by so many instances, whose search was one.
+    """
+    steps = [
+        (at / shared, Routes(*routes_from_actions(one, actions)))
+        for at, actions in best.found[which]
+    ]
+    return judge(name, one, Outcome(steps[-1][1], steps, seconds))
 
 
 @final
@@ -71,6 +88,12 @@ class SearchSolver:
         except InputError as error:
             raise UnsupportedError(f"{self.label} does not fit: {error}") from error
 
+    @property
+    def device(self) -> torch.device:
+        """Where the policy is."""
+        policy = self.policy
+        return next(policy.buffers(), next(policy.parameters(), torch.zeros(0))).device
+
     def solve(self, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
         """See `nco.baselines.solver.Solver`.
 
@@ -84,7 +107,7 @@ class SearchSolver:
             require_known(instance)
         except InputError as error:
             raise UnsupportedError(f"{self.name} does not search here: {error}") from error
-        self.search.prepare()
+        self.search.prepare(self.device)
         found: list[Solution] = []
         for begin in range(0, instance.batch_size[0], self.at_once):
             found += self._together(instance[begin : begin + self.at_once], budget, seed)
@@ -92,17 +115,13 @@ class SearchSolver:
 
     def _together(self, part: Instance, budget: Budget, seed: int) -> list[Solution]:
         count = part.batch_size[0]
-        device = next(self.policy.buffers(), next(self.policy.parameters(), torch.zeros(0))).device
         limit = None if budget.time_limit is None else budget.time_limit * count
         clock = Clock(limit)
-        generator = torch.Generator(device).manual_seed(require_seed(seed))
-        task = Task(self.policy, part.to(device), generator, clock, budget.iterations)
+        generator = torch.Generator(self.device).manual_seed(require_seed(seed))
+        task = Task(self.policy, part.to(self.device), generator, clock, budget.iterations)
         best = run(self.search, task, budget)
         seconds = clock.spent / count
         solutions = []
-        for one, found in zip(unbatch(part.cpu()), best.found, strict=True):
-            steps = [
-                (at / count, Routes(*routes_from_actions(one, actions))) for at, actions in found
-            ]
-            solutions.append(judge(self.name, one, Outcome(steps[-1][1], steps, seconds)))
+        for b, one in enumerate(unbatch(part.cpu())):
+            solutions.append(found_by(self.name, one, best, b, seconds, count))
         return solutions

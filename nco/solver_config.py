@@ -152,6 +152,9 @@ class LocalSearchConfig(BaseSolverConfig):
     start: Literal["nearest", "random", "savings"] = "nearest"
     samples: PositiveInt = 16
     num_neighbours: PositiveInt = 20
+    moves: Literal["auto", "batched", "compiled"] = "auto"
+    device: str | None = None
+    """Where it runs; by default where the instance is."""
 
 
 class RuinRecreateConfig(BaseSolverConfig):
@@ -274,7 +277,9 @@ def build_solver(config: SolverConfig) -> Solver:
         case LocalSearchConfig():
             from nco.local_search_solver import LocalSearchSolver
 
-            return LocalSearchSolver(config.start, config.samples, config.num_neighbours)
+            return LocalSearchSolver(
+                config.start, config.samples, config.num_neighbours, config.moves, config.device
+            )
         case RuinRecreateConfig():
             from nco.local_search_solver import RuinRecreateSolver
 
