@@ -17,7 +17,6 @@ from nco.baselines.walkers import Follower, Walker, Walks
 from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.noise import Scenarios
-from nco.decode import augmented
 from nco.envs.adaptive import AdaptiveEnvironment
 from nco.envs.objective import Objective
 from nco.kernels import Kernel
@@ -150,9 +149,9 @@ class PolicyWalker(Walker):
 
     def _choices(self, one: Instance) -> Iterator[Choices]:
         """Each position with the policy that begins as it likes, and then with all others."""
-        views = range(1 if one.coords is None else self.augment)
+        views = range(self.policy.num_views(one, self.augment))
         with torch.no_grad():
-            encodings = [self.policy.encode(augmented(one, view)) for view in views]
+            encodings = [self.policy.encode_view(one, view) for view in views]
         yield from (Choices(encoding, None) for encoding in encodings)
         if self.multi_start:
             starts = self.env.start_actions(one, self.env.num_starts(one))

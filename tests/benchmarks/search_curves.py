@@ -164,11 +164,8 @@ def main() -> None:
         for name, run in runs.items():
             if (index, name) in done:
                 continue
-            line = {
-                "instance": index,
-                "solver": name,
-                "trace": trace(run, name, one, given.seconds),
-            }
+            trace = curve_of(run, name, one, given.seconds)
+            line = {"instance": index, "solver": name, "trace": trace}
             with given.output.open("a") as file:
                 file.write(json.dumps(line) + "\n")
     print(table(given.output, given.seconds))
