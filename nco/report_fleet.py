@@ -170,7 +170,7 @@ def trade_off_plot(
             )  # fmt: skip
         axes.margins(0.08)
         # below and to the left of the strongest curve no other one passes
-        for text, missed, time in _labels(points, axes.get_xlim(), axes.get_ylim()):
+        for text, missed, time in labels(points, axes.get_xlim(), axes.get_ylim()):
             axes.annotate(
                 text, (missed, time), xytext=(-6, -6), textcoords="offset points",
                 fontsize=8.5, color="#55606b", ha="right", va="top",
@@ -182,7 +182,7 @@ def trade_off_plot(
         return svg(figure)
 
 
-def _labels(
+def labels(
     points: Sequence[tuple[float, float, float]],
     across: tuple[float, float],
     up: tuple[float, float],

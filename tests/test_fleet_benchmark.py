@@ -24,7 +24,7 @@ from nco.data.instance import Instance
 from nco.envs.checker import check_routes, fleet_bill
 from nco.neural_solver import load
 from nco.report import write_report
-from nco.report_fleet import fleet_items
+from nco.report_fleet import fleet_items, labels
 from nco.rollout import trajectories_at_once
 from nco.store import open_store
 from nco.summary import summarise
@@ -187,3 +187,11 @@ def test_what_a_step_takes_counts_vehicles() -> None:
     assert trajectories_at_once(alone, 1e6) == pytest.approx(
         6 * trajectories_at_once(many, 1e6), rel=0.01
     )
+
+
+def test_weights_at_neighbouring_points_share_a_label() -> None:
+    points = [(0.0, 6.0, 6.6), (0.1, 5.6, 6.6), (0.2, 4.8, 6.8), (0.4, 1.6, 8.1), (0.8, 0.0, 9.9)]
+    found = labels(points, (0.0, 6.5), (6.5, 10.5))
+    assert found == [
+        ("0 to 0.1", 6.0, 6.6), ("0.2", 4.8, 6.8), ("0.4", 1.6, 8.1), ("0.8", 0.0, 9.9),
+    ]  # fmt: skip
