@@ -141,6 +141,24 @@ class Tables:
         n, near = self.near.shape[1:]
         return n * (len(self.pairs) * near + len(self.alone) * self.depots)
 
+    @cached_property
+    def opening(self) -> Bool[Tensor, " kind"]:
+        """Whether each kind gives customers a route of their own."""
+        return self.kinds[:, Kind._fields.index("where")] == 3
+
+    def read(
+        self, index: Int[Tensor, "batch solution candidate"]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Kind, u, v and depot of the moves with these numbers: kind by kind, of pairs u by u and
+        near one by near one, then of customers u by u and depot by depot; v is then u."""
+        b, n, near = self.near.shape
+        block, depots, pairs = n * near, self.depots, len(self.pairs)
+        paired, single = index < pairs * block, index - pairs * block
+        kind = torch.where(paired, index // block, pairs + single // (n * depots))
+        u = torch.where(paired, index % block // near, single % (n * depots) // depots)
+        v = self.near.view(b, 1, block).expand(-1, index.shape[1], -1).gather(2, index % block)
+        return kind, u, torch.where(paired, v, u), torch.where(paired, 0, single % depots)
+
     def forget(
         self,
         marks: Bool[Tensor, "batch solution move"],
@@ -164,17 +182,8 @@ class Tables:
 def moves_at(
     tables: Tables, places: Places, index: Int[Tensor, "batch solution candidate"]
 ) -> Exchange:
-    """The moves with these numbers: kind by kind, of pairs u by u and near one by near one, then
-    of customers u by u and depot by depot."""
-    b, n, near = tables.near.shape
-    block, depots = n * near, tables.depots
-    paired = index < len(tables.pairs) * block
-    single = index - len(tables.pairs) * block
-    kind = torch.where(paired, index // block, len(tables.pairs) + single // (n * depots))
-    u = torch.where(paired, index % block // near, single % (n * depots) // depots)
-    depot = torch.where(paired, 0, single % depots)
-    v = tables.near.view(b, 1, block).expand(-1, index.shape[1], -1).gather(2, index % block)
-    return pieces(tables, places, kind, u, torch.where(paired, v, u), depot)
+    """The moves with these numbers (`Tables.read`)."""
+    return pieces(tables, places, *tables.read(index))
 
 
 def pieces(

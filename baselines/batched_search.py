@@ -56,7 +56,9 @@ BEYOND_SUMS = (BACKHAULS, MIXED_BACKHAULS, TIME_WINDOWS, DISTANCE_LIMIT)
 """Attributes by which more is forbidden than what sums of loads forbid."""
 LOOK = 8
 """Iterations between two looks at a device other than the CPU."""
-FEW, MANY = 4, 64
+AT_ONCE = 4
+"""Moves of an iteration, at most; each of other routes."""
+FEW, MANY = 16, 64
 """Candidates built at a time where sums of loads say nearly all, and where they do not."""
 ON_CPU, ON_DEVICE = 2**20, 2**27
 """Changes of length computed at once."""
@@ -155,7 +157,7 @@ class BatchedLocalSearch:
         while s > 0 and self.instance.num_nodes > 2 - bool(self.layout.spares) and in_time():
             hopeful = done
             for _ in range(look):
-                row, hopeful = self._iteration(row, tried)
+                row, hopeful = self.iterate(row, tried)
             iterations += look
             kept.scatter_(1, which.unsqueeze(2).expand_as(row), row)
             done.scatter_(1, which, ~hopeful)
@@ -167,7 +169,7 @@ class BatchedLocalSearch:
                 s = left
         return kept, done, iterations
 
-    def _iteration(
+    def iterate(
         self,
         row: Int[Tensor, "batch solution place"],
         tried: Bool[Tensor, "batch solution candidate"],
@@ -192,13 +194,40 @@ class BatchedLocalSearch:
             )
             taken = taken & driven.view(b, s, c, r).all(3)
         gain = (new - draft.old).masked_fill(~taken, torch.inf)
-        best, moved = gain.argmin(2, keepdim=True), taken.any(2, keepdim=True)
-        chosen = moves.chosen(best)
+        row, touched = self._moved(places, index, gain)
         # what was refused stays so until one of its routes changes
         tried.scatter_(2, index, ~taken)
-        tables.forget(tried, places.touched(chosen) & moved)
-        after = self.layout.packed(places.after(chosen))
-        return torch.where(moved, after, row), hopeful[:, :, 0]
+        tables.forget(tried, touched)
+        return row, hopeful[:, :, 0]
+
+    def _moved(
+        self,
+        places: Places,
+        index: Int[Tensor, "batch solution candidate"],
+        gain: Float[Tensor, "batch solution candidate"],
+    ) -> tuple[Int[Tensor, "batch solution place"], Bool[Tensor, "batch solution node"]]:
+        """Rows after the best move of each, and the next best ones of routes that are still as they
+        were; and the customers of routes that changed.
+
+        Args:
+            index: the candidates.
+            gain: negative, inf where a candidate is not to be taken.
+        """
+        tables = self.tables
+        kind, u, v, _ = tables.read(index)
+        touched = torch.zeros_like(places.where, dtype=torch.bool)
+        for turn in range(1 if self.is_tour else AT_ONCE):
+            if turn > 0:
+                # of moves that open a route one at a time, as vehicles may be few
+                spent = picked(touched, u) | picked(touched, v) | tables.opening[kind]
+                gain = gain.masked_fill(spent, torch.inf)
+            best = gain.argmin(2, keepdim=True)
+            moved = gain.gather(2, best).isfinite()
+            move = moves_at(tables, places, index.gather(2, best)).only(moved)
+            touched = touched | (places.touched(move) & moved)
+            row = torch.where(moved, self.layout.packed(places.after(move)), places.row)
+            places = Places.of(row, self.layout, self.instance.num_nodes)
+        return places.row, touched
 
     def _route_lengths(self, places: Places) -> Float[Tensor, "batch solution place"]:
         """Of the route at each place, in float64."""

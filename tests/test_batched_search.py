@@ -15,6 +15,7 @@ from nco.baselines.batched_moves import moves_at
 from nco.baselines.batched_search import BatchedLocalSearch
 from nco.baselines.batched_tours import Places
 from nco.baselines.solver import Budget
+from nco.buffers import mapped
 from nco.data.batching import collate, unbatch
 from nco.data.errors import InputError
 from nco.data.instance import Instance
@@ -25,6 +26,7 @@ from nco.local_search_solver import LocalSearchSolver
 from nco.search_sampling import LocalSearchOnSamples
 from tests.multi_task import TIGHT, small
 from tests.neighbourhood import Plan, as_plan, asymmetric, cost_of, neighbours
+from tests.no_device import meta, on_no_device
 from tests.small import instances, random_rollout
 
 PROBLEMS = ("tsp", "atsp", "cvrp", "acvrp", "ovrp", "vrptw", "vrpb", "vrpl", "vrpmb", "mdcvrp",
@@ -280,6 +282,24 @@ def test_tours_and_routes_are_not_mixed() -> None:
     both = collate([instances("tsp", 5, 1), instances("cvrp", 4, 1)])
     with pytest.raises(InputError, match="TSPs and others"):
         BatchedLocalSearch(both)
+
+
+@pytest.mark.parametrize("problem", ["tsp", "cvrp", "mdovrpmbltw"])
+def test_an_iteration_waits_for_nothing(problem: str) -> None:
+    """On a device it copies nothing and looks at no number."""
+    one = some(problem, 8, seed=1)
+    search = BatchedLocalSearch(one)
+    rows = search.layout.rows(one, starts(one, 3))
+    search.exact, search.least = meta(search.exact), meta(search.least)
+    search.tables = mapped(search.tables, meta)
+    search.layout = search.tables.layout
+    if search.problem is not None:
+        search.problem = mapped(search.problem, meta)
+    tried = torch.zeros(1, 3, search.tables.size, dtype=torch.bool, device="meta")
+    # made once, before the iterations
+    assert search.tables.kinds.device.type == "meta"
+    row = meta(rows)
+    on_no_device(lambda: search.iterate(row, tried))
 
 
 @pytest.mark.gpu
