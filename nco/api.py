@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from nco.data.fleet_generators import FleetLaw
 from nco.data.generators import generate as generate_with
 from nco.data.instance import Instance
 from nco.data.solution import Solution
+from nco.named_solvers import solver_by_name
 
 if TYPE_CHECKING:
     from nco.baselines.dispatching import DayStrategy
@@ -74,76 +75,10 @@ def generate(
     )
 
 
-def solver_by_name(
-    name: str | Path,
-    *,
-    samples: int | None = None,
-    augment: int | None = None,
-    search: str | Mapping[str, Any] | None = None,
-    search_options: Sequence[str] = (),
-    problem: str | None = None,
-) -> Solver:
-    """The solver of this name: a classical one, a shipped model, or the folder of a model.
-
-    Args:
-        samples: trajectories that a model draws for each instance; None is greedy.
-        augment: 8 lets a model see each instance in its eight symmetric positions.
-        search: search around a model: the search's name, or its values with ``type``, as
-            `nco.search_config` has them.
-        search_options: of the search, each "name=value".
-        problem: for solvers that choose by scenarios: which one says what is uncertain.
-
-    Raises:
-        InputError: there is no such solver, model or search; a classical solver is given options of
-            models, or a search samples or augment; what the solver needs is not installed.
-    """
-    from nco.scenario_config import SCENARIO_SOLVERS, scenario_solver_from_name
-    from nco.solver_config import SOLVER_NAMES, solver_from_name
-
-    text = str(name)
-    if problem is not None and text not in SCENARIO_SOLVERS:
-        raise InputError(
-            f"problem {problem} is given with solver {text!r}; accepted with: "
-            f"{', '.join(SCENARIO_SOLVERS)}"
-        )
-    if text in (*SOLVER_NAMES, *SCENARIO_SOLVERS):
-        for option, value in (("samples", samples), ("augment", augment), ("search", search)):
-            if value is not None:
-                raise InputError(
-                    f"{option} is {value}, but {text} is no model; accepted: no {option}"
-                )
-        if text in SCENARIO_SOLVERS:
-            return scenario_solver_from_name(text, problem)
-        return solver_from_name(text)
-    from nco.model_files import shipped_folders
-    from nco.neural_solver import load
-    from nco.search_config import search_config
-
-    shipped = list(shipped_folders())
-    if text not in shipped and not Path(text).is_dir():
-        raise InputError(
-            f"solver {text!r} is unknown; accepted: {', '.join(SOLVER_NAMES)}, with a problem "
-            f"{', '.join(SCENARIO_SOLVERS)}, a shipped model "
-            f"({', '.join(shipped) or 'there is none'}), or the folder of a model"
-        )
-    if samples is not None and samples < 1:
-        raise InputError(f"samples is {samples}; accepted: at least 1")
-    if search is None and search_options:
-        raise InputError(f"search options {', '.join(search_options)} are given without a search")
-    model = load(text, samples=samples)
-    if search is not None:
-        if samples is not None or augment is not None:
-            raise InputError(
-                "samples and augment are given with a search; accepted: options of the search"
-            )
-        return model.searching(search_config(search, search_options))
-    return model if augment is None else dataclasses.replace(model, augment=augment)
-
-
 def solve(
     instance: Instance,
     *,
-    solver: str | Path | Solver,
+    solver: str | Path | Solver | None = None,
     time_limit: float | None = None,
     iterations: int | None = None,
     seed: int = 0,
@@ -155,11 +90,14 @@ def solve(
     """One solution for each instance of the batch, costed and judged by our own checker.
 
     Args:
-        solver: a name, the folder of a model, or any `Solver`.
+        solver: a name, the folder of a model, or any `Solver`. None takes for each instance the
+            shipped model that fits it, with a search around it for 2 s where no limit is given, or
+            where none fits the search without a model, as `nco solve` does (`nco.shipped.Solvers`).
         time_limit: wall seconds for each instance, set-up included.
         iterations: of the solver's own kind, instead of or beside the time limit.
         seed: the same seed gives the same answer, where no time limit ends the search.
-        samples, augment, search: of a model named by ``solver``, see `solver_by_name`.
+        samples, augment, search: of a model, named or not, see
+            `nco.named_solvers.solver_by_name`.
         progress: show what is going on, on standard error.
 
     Raises:
@@ -169,6 +107,8 @@ def solve(
     """
     budget = Budget(time_limit=time_limit, iterations=iterations)
     seed = require_seed(seed)
+    if solver is None:
+        return _solve_by_shipped(instance, budget, seed, samples, augment, search, progress)
     if isinstance(solver, str | Path):
         found = solver_by_name(solver, samples=samples, augment=augment, search=search)
     elif samples is not None or augment is not None or search is not None:
@@ -177,9 +117,7 @@ def solve(
         )
     else:
         found = solver
-    if not progress:
-        return found.solve(instance, budget, seed)
-    return _solve_visibly(found, instance, budget, seed)
+    return _solved(found, instance, budget, seed, progress)
 
 
 def dispatch(
@@ -221,11 +159,45 @@ def dispatch(
     return [judged_days(found, one, test, budget, seed) for one in unbatch(instance)]
 
 
-def _solve_visibly(solver: Solver, instance: Instance, budget: Budget, seed: int) -> list[Solution]:
+def _solved(
+    solver: Solver, instance: Instance, budget: Budget, seed: int, progress: bool
+) -> list[Solution]:
     """As ``solver.solve``, in one call as well: a split batch might draw other samples."""
+    if not progress:
+        return solver.solve(instance, budget, seed)
     from rich.console import Console
 
     count = instance.batch_size[0]
     told = f"{solver.name}: {count} instance" + ("" if count == 1 else "s")
     with Console(stderr=True).status(told):
         return solver.solve(instance, budget, seed)
+
+
+def _solve_by_shipped(
+    instance: Instance,
+    budget: Budget,
+    seed: int,
+    samples: int | None,
+    augment: int | None,
+    search: str | Mapping[str, Any] | None,
+    progress: bool,
+) -> list[Solution]:
+    """Each instance by what `nco.shipped.Solvers` chooses for it; those with one solver at once."""
+    from nco.shipped import Solvers
+
+    told: list[str] = []
+    solvers = Solvers(
+        None, budget, samples=samples, augment=augment, search=search, tell=told.append
+    )
+    groups: dict[int, tuple[Solver, list[int]]] = {}
+    for i, one in enumerate(unbatch(instance)):
+        found = solvers.solver_for(f"instance {i}", one)
+        if progress and id(found) not in groups:
+            print(told[-1], file=sys.stderr)
+        groups.setdefault(id(found), (found, []))[1].append(i)
+    solutions: dict[int, Solution] = {}
+    for found, which in groups.values():
+        part = instance[torch.tensor(which, device=instance.valid.device)]
+        solved = _solved(found, part, solvers.budget, seed, progress)
+        solutions.update(zip(which, solved, strict=True))
+    return [solutions[i] for i in range(len(solutions))]

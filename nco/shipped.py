@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
-from nco import api
+from nco import named_solvers
 from nco.baselines.solver import Budget, Solver
 from nco.build import build_env
 from nco.data.errors import InputError
@@ -59,14 +60,15 @@ class Solvers:
     has no limit; where no model fits it is the same search without a network, and that is told.
 
     Args:
-        solver: a name or folder as `nco.api.solver_by_name` takes it; None leaves the choice to
-            `choose`.
+        solver: a name or folder as `nco.named_solvers.solver_by_name` takes it; None leaves the
+            choice to `choose`.
         budget: as given; see ``self.budget`` for what is to be kept.
-        samples, augment, search, search_options, problem: as `nco.api.solver_by_name` explains.
+        samples, augment, search, search_options, problem: as `nco.named_solvers.solver_by_name`
+            explains.
         tell: is told of every choice.
 
     Raises:
-        InputError: as `nco.api.solver_by_name`, where a solver is named.
+        InputError: as `nco.named_solvers.solver_by_name`, where a solver is named.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Solvers:
         *,
         samples: int | None = None,
         augment: int | None = None,
-        search: str | None = None,
+        search: str | Mapping[str, Any] | None = None,
         search_options: Sequence[str] = (),
         problem: str | None = None,
         tell: Callable[[str], None],
@@ -87,7 +89,7 @@ class Solvers:
         if solver is None and search is not None and budget == Budget():
             budget = Budget(time_limit=SECONDS)
         self.budget = budget
-        self._build = lambda name: api.solver_by_name(
+        self._build = lambda name: named_solvers.solver_by_name(
             name,
             samples=samples,
             augment=augment,
@@ -95,10 +97,15 @@ class Solvers:
             search_options=search_options,
             problem=problem,
         )
-        self._search = search
+        self._search = str(search.get("type")) if isinstance(search, Mapping) else search
         self._tell = tell
         self._named = None if solver is None else self._build(solver)
-        self._chosen: dict[Path, Solver] = {}
+        self._chosen: dict[Path | None, Solver] = {}
+
+    @cached_property
+    def cards(self) -> dict[Path, ModelCard]:
+        """Of all shipped models, read once."""
+        return shipped_cards()
 
     def solver_for(self, name: str, instance: Instance) -> Solver:
         """The solver of one instance (B = 1).
@@ -115,12 +122,14 @@ class Solvers:
         limit = self.budget.time_limit
         spent = "" if limit is None else f" for {limit:g} s"
         try:
-            choice = choose(instance)
+            choice = choose(instance, self.cards)
         except InputError as error:
             if not self._free or beyond(instance):
                 raise InputError(f"{name}: {error}") from error
             self._tell(f"{name}: {error}; taken: {SEARCH} without a model{spent}")
-            return api.solver_by_name(SEARCH)
+            if None not in self._chosen:
+                self._chosen[None] = named_solvers.solver_by_name(SEARCH)
+            return self._chosen[None]
         if choice.folder not in self._chosen:
             self._chosen[choice.folder] = self._build(str(choice.folder))
         how = "" if self._search is None else f"; search: {self._search}{spent}"
@@ -137,20 +146,26 @@ def beyond(instance: Instance) -> bool:
     return False
 
 
-def choose(instance: Instance) -> Choice:
+def shipped_cards() -> dict[Path, ModelCard]:
+    """The cards of the models that come with the package, by their folders."""
+    return {folder: load_card(folder) for folder in shipped_folders().values()}
+
+
+def choose(instance: Instance, cards: Mapping[Path, ModelCard] | None = None) -> Choice:
     """The shipped model that fits an instance best: of those for its problem and ways, one whose
     sizes include it, or the nearest up to twice as far; of several the most special one, then the
     one that has seen most.
 
     Args:
         instance: one, B = 1.
+        cards: as `shipped_cards` reads them, which it does where they are not given.
 
     Raises:
         InputError: no model fits; the message says what is accepted.
     """
     traits = traits_of(instance)
     size = traits.sizes[1]
-    cards = {folder: load_card(folder) for folder in shipped_folders().values()}
+    cards = shipped_cards() if cards is None else cards
     refused: list[str] = []
     fitting: list[tuple[tuple[float, ...], Path]] = []
     for folder, card in cards.items():

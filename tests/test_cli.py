@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nco import api, benchmark, benchmark_tasks, cli, training
+from nco import api, benchmark, benchmark_tasks, cli, named_solvers, training
 from nco.baselines.solver import Budget, SolveFailed
 from nco.data.attributes import variant_names
 from nco.data.batching import unbatch
@@ -99,7 +99,7 @@ class Fixed:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, solver: Fixed) -> None:
-    monkeypatch.setattr(api, "solver_by_name", lambda *_, **__: solver)
+    monkeypatch.setattr(named_solvers, "solver_by_name", lambda *_, **__: solver)
 
 
 def test_help_is_light() -> None:

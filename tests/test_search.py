@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import nco.search
-from nco.api import solver_by_name
 from nco.baselines.local_search import LocalSearch
 from nco.baselines.pyvrp_solver import PyVRPSolver, problem_of
 from nco.baselines.pyvrp_solver import search as pyvrp_search
@@ -33,6 +32,7 @@ from nco.envs.variants import cvrp, environments, multi_task, tsp
 from nco.likelihood import log_likelihood
 from nco.models.distance_rule import DistanceRule
 from nco.models.policy import Encoding, Policy
+from nco.named_solvers import solver_by_name
 from nco.neural_solver import load
 from nco.rollout import Trajectory
 from nco.search import Clock, Progress, Search, Task, run

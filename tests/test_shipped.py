@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nco import model_export, model_files
-from nco.api import generate
+from nco import model_export, model_files, shipped
+from nco.api import generate, solve
 from nco.build import build_env
 from nco.cli import main
-from nco.data.batching import replace
+from nco.data.batching import collate, replace, unbatch
 from nco.data.errors import InputError
 from nco.data.files import read_solution, write
 from nco.data.instance import Instance
@@ -160,6 +160,42 @@ def test_what_no_model_fits_is_solved_without_one_where_that_can_be(
         told = capsys.readouterr()
         assert f"{file.stem}: no shipped model solves" in told.err
         assert "yes" not in told.out
+
+
+def test_python_users_get_the_same_choice(
+    shelf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a solver `nco.solve` answers as the command line does, instance by instance of a
+    batch of several problems, and reads the models' cards once."""
+    ship("routes")
+    small, timed = generate("cvrp", 10, 2, seed=4), generate("vrptw", 10, 1, seed=5)
+    write(small[:1], tmp_path / "a.json")
+    out = tmp_path / "out.json"
+    assert run("solve", tmp_path / "a.json", "-q", "--iterations", 1, "-o", out) == 0
+    capsys.readouterr()
+    batch = collate([small[:1], timed, small[1:]])
+    with pytest.MonkeyPatch.context() as patch:
+        read: list[Path] = []
+        patch.setattr(shipped, "load_card", lambda path: read.append(path) or load_card(path))
+        solved = solve(batch, iterations=1)
+    assert read == [shelf / "routes"]
+    told = capsys.readouterr().err
+    assert told.count("model routes (pomo") == 1
+    assert "instance 1: no shipped model solves vrptw with 10 customers" in told
+    names = [solution.solver for solution in solved]
+    assert names == ["routes ruin-recreate", "ruin-recreate", "routes ruin-recreate"]
+    assert all(solution.feasible for solution in solved)
+    assert solved[0].cost == pytest.approx(read_solution(out).cost)
+    for solution, one in zip(solved, unbatch(batch), strict=True):
+        report = check_routes(one, solution.routes, solution.depots)
+        assert solution.cost == pytest.approx(report.cost)
+    # options of a model go to the one chosen, and nothing is told where nothing is to be shown
+    (greedy,) = solve(small[:1], augment=1, progress=False)
+    assert greedy.solver.startswith("routes")
+    assert "search" not in greedy.solver
+    assert capsys.readouterr().err == ""
+    with pytest.raises(InputError, match="instance 0: no shipped model solves vrptw"):
+        solve(timed, augment=1)
 
 
 def test_export_makes_a_model_that_solves_the_same(
