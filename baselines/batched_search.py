@@ -14,6 +14,7 @@ Axes: B instances, S solutions, T places of a row, N nodes, K neighbours, C cand
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from nco.baselines.batched_filters import changes
 from nco.baselines.batched_moves import Tables, moves_at
-from nco.baselines.batched_tours import Drafts, Layout, Places, drafts, picked
+from nco.baselines.batched_tours import Drafts, Exchange, Layout, Places, drafts, picked
 from nco.data.attributes import (
     BACKHAULS,
     DISTANCE_LIMIT,
@@ -57,7 +58,7 @@ BEYOND_SUMS = (BACKHAULS, MIXED_BACKHAULS, TIME_WINDOWS, DISTANCE_LIMIT)
 LOOK = 8
 """Iterations between two looks at a device other than the CPU."""
 AT_ONCE = 4
-"""Moves of an iteration, at most; each of other routes."""
+"""Moves of an iteration, at most; each of other routes, or of another part of a tour."""
 FEW, MANY = 16, 64
 """Candidates built at a time where sums of loads say nearly all, and where they do not."""
 ON_CPU, ON_DEVICE = 2**20, 2**27
@@ -194,7 +195,10 @@ class BatchedLocalSearch:
             )
             taken = taken & driven.view(b, s, c, r).all(3)
         gain = (new - draft.old).masked_fill(~taken, torch.inf)
-        row, touched = self._moved(places, index, gain)
+        if self.is_tour:
+            row, touched = _moved_apart(places, moves, gain)
+        else:
+            row, touched = self._moved(places, index, gain)
         # what was refused stays so until one of its routes changes
         tried.scatter_(2, index, ~taken)
         tables.forget(tried, touched)
@@ -216,7 +220,7 @@ class BatchedLocalSearch:
         tables = self.tables
         kind, u, v, _ = tables.read(index)
         touched = torch.zeros_like(places.where, dtype=torch.bool)
-        for turn in range(1 if self.is_tour else AT_ONCE):
+        for turn in range(AT_ONCE):
             if turn > 0:
                 # of moves that open a route one at a time, as vehicles may be few
                 spent = picked(touched, u) | picked(touched, v) | tables.opening[kind]
@@ -250,6 +254,20 @@ class BatchedLocalSearch:
         offset = torch.arange(b, device=to.device).view(-1, *(1 for _ in to.shape[1:])) * n * n
         index = offset + start * n + to
         return self.exact.view(-1).index_select(0, index.flatten()).view(index.shape)
+
+
+def _moved_apart(
+    places: Places, moves: Exchange, gain: Float[Tensor, "batch solution candidate"]
+) -> tuple[Int[Tensor, "batch solution place"], Bool[Tensor, "batch solution node"]]:
+    """Tours after the best move of each, and the next best ones of parts that are still as they
+    were; and the customers of tours that changed."""
+    changed = gain.amin(2, keepdim=True).isfinite()
+    for _ in range(AT_ONCE):
+        best = gain.argmin(2, keepdim=True)
+        move = moves.chosen(best).only(gain.gather(2, best).isfinite())
+        places = dataclasses.replace(places, row=places.after(move))
+        gain = gain.masked_fill(moves.overlaps(move), torch.inf)
+    return places.row, changed.expand_as(places.where)
 
 
 def _some(values: Tensor, which: Int[Tensor, "batch chosen"]) -> Tensor:

@@ -192,6 +192,11 @@ class Exchange:
             pick(self.start), pick(self.stop), pick(self.turned), self.depot.gather(2, index)
         )
 
+    def overlaps(self, other: Exchange) -> Bool[Tensor, "batch solution move"]:
+        """Whether moves change a way between two places that one other of each (C = 1) changes, or
+        move what it moves; those that do not can both be taken."""
+        return (self.start[0] <= other.stop[1]) & (other.start[0] <= self.stop[1])
+
     @property
     def sizes(self) -> tuple[Tensor, Tensor]:
         """Places of the two pieces."""
