@@ -31,6 +31,7 @@ SEARCH = "ruin-recreate"
 SECONDS = 2.0
 """For each instance, where no other limit is given."""
 CLASSICAL = "--solver pyvrp, --solver ortools or another name of nco solvers"
+"""Accepted where no solver is made for just this problem."""
 
 
 @dataclass(frozen=True)
@@ -181,10 +182,21 @@ def choose(instance: Instance, cards: Mapping[Path, ModelCard] | None = None) ->
         known = "; ".join(refused) or "no model comes with this installation"
         raise InputError(
             f"no shipped model solves {', '.join(sorted(traits.problems))} with {size} customers: "
-            f"{known}; accepted: {CLASSICAL}, or the folder of a model of your own"
+            f"{known}; accepted: {_named(traits.problems)}, or the folder of a model of your own"
         )
     folder = min(fitting)[1]
     return Choice(cards[folder], folder, outside(cards[folder], traits).get("size"))
+
+
+def _named(problems: frozenset[str]) -> str:
+    """Solvers for problems, as one can ask for them."""
+    # imported where something is wrong only
+    from nco.scenario_config import available_scenario_solvers
+    from nco.strategy_config import available_strategies
+
+    special = [*available_scenario_solvers(), *available_strategies()]
+    names = [info.name for info in special if problems <= set(info.problems)]
+    return f"--solver {' or '.join(names)}, see nco solvers" if names else CLASSICAL
 
 
 def _refusal(card: ModelCard, instance: Instance, found: dict[Part, str], size: int) -> str | None:

@@ -97,7 +97,7 @@ def limited(instance: Instance) -> Instance:
 def test_what_no_model_fits_is_refused_by_name(shelf: Path, instance: Instance, told: str) -> None:
     """With the reason of each model, and what is accepted."""
     ship("only")
-    with pytest.raises(InputError, match=rf"only \(.*{told}.*; accepted: --solver pyvrp"):
+    with pytest.raises(InputError, match=rf"only \(.*{told}.*; accepted: --solver "):
         choose(instance)
 
 
@@ -105,6 +105,14 @@ def test_without_any_model_that_is_said(shelf: Path) -> None:
     """Not a guess, and no other solver unasked."""
     with pytest.raises(InputError, match=r"no model comes with this installation; accepted: --sol"):
         choose(generate("cvrp", 10, 1))
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"), [("cvrp", "pyvrp"), ("ptsp", "equivalent"), ("dvrptw", "dispatch-greedy")]
+)
+def test_what_is_accepted_can_solve_the_problem(shelf: Path, problem: str, told: str) -> None:
+    with pytest.raises(InputError, match=rf"accepted: --solver {told}[ ,]"):
+        choose(generate(problem, 10, 1))
 
 
 def run(*arguments: object) -> object:
