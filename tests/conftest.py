@@ -17,9 +17,10 @@ from tests.fake_osrm import FakeOSRM, fake_osrm
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-# the same examples in every run, so that a suite which passed passes again; other ones on demand
-settings.register_profile("same", derandomize=True)
-settings.register_profile("fresh", derandomize=False)
+# the same examples in every run, so that a suite which passed passes again, also on a busy machine;
+# other ones on demand
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("fresh", derandomize=False, deadline=None)
 settings.load_profile("fresh" if os.environ.get("NCO_THOROUGH") else "same")
 
 ROOT = Path(__file__).resolve().parents[1]

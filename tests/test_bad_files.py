@@ -219,7 +219,7 @@ def test_a_file_that_is_cut_short_never_passes_for_another(
     assert refused > 0.95 * len(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from([(VRP, ".vrp"), (MATRIX, ".tsp"), (SOLOMON, ".txt"), (JSON, ".json"),
                      (SOL, ".sol"), (TOUR, ".tour")]),
@@ -244,7 +244,7 @@ def test_no_damage_leads_to_anything_but_a_message(
         read_any(path)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=60), st.sampled_from([".vrp", ".txt", ".json", ".sol", ".tour"]))
 def test_binary_garbage_leads_to_a_message(
     tmp_path_factory: pytest.TempPathFactory, raw: bytes, suffix: str

@@ -232,7 +232,7 @@ def test_the_judge_agrees_with_the_simulator(strategy: Dispatcher) -> None:
             assert report.requests == len(day.requests)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     share=st.floats(0, 1),
     seed=st.integers(0, 2**31),

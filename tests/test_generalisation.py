@@ -269,7 +269,7 @@ def test_no_memory_is_a_failure_of_its_own(
     solvers = [{"name": "n", "solver": {"solver": "nearest"}}]
     config = make_config(tmp_path, suites=[suite], solvers=solvers, model=None)
     monkeypatch.setattr(
-        "nco.benchmark_tasks.built", lambda _: benchmark_tasks.Built(_Full(error), "1")
+        "nco.benchmark_tasks.built", lambda *_: benchmark_tasks.Built(_Full(error), "1")
     )
     done = open_store(run_benchmark(config, progress=False))
     assert {r.status for r in done.lines()} == {status}

@@ -89,7 +89,7 @@ def arguments(draw: st.DrawFn) -> dict[str, Any]:
     return {"num_depots": num_depots, **fields}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arguments())
 def test_an_instance_reads_back_the_same(
     tmp_path_factory: pytest.TempPathFactory, given: dict[str, Any]

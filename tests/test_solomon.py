@@ -72,7 +72,7 @@ amounts = st.floats(0, 1e6, allow_nan=False)
 lengths = st.floats(-1e7, 1e7, allow_nan=False)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_what_is_written_reads_back_the_same(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -59,7 +59,7 @@ def search(streets: StreetNetwork, start: int, share: float, end: int, place: fl
     return best
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_routes_are_the_best_of_all_ways(data: st.DataObject) -> None:
     """On networks of up to five nodes with one-ways, dead ends and forbidden turns, durations are

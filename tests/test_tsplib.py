@@ -79,7 +79,7 @@ def test_att_gives_the_published_optimum_of_att48(tmp_path: Path) -> None:
 angles = st.floats(-89.59, 89.59)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(angles, angles), min_size=2, max_size=6))
 def test_geo_and_att_agree_with_loops_over_pairs(
     places: list[tuple[float, float]],
@@ -124,7 +124,7 @@ def by_definition(matrix: list[list[int]], matrix_format: str) -> list[int]:
     return [matrix[i][j] for j in range(n) for i in range(n) if inside(i, j)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_every_matrix_format_gives_the_same_matrix(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -186,7 +186,7 @@ def test_the_weight_type_states_the_rounding_and_the_caller_may_replace_it(tmp_p
 numbers = st.floats(-1e7, 1e7, allow_nan=False)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(numbers, numbers), min_size=2, max_size=6), st.sampled_from(Rounding))
 def test_what_is_written_reads_back_the_same(
     tmp_path_factory: pytest.TempPathFactory,
@@ -209,7 +209,7 @@ def test_what_is_written_reads_back_the_same(
     assert [p.name for p in path.parent.iterdir()] == ["a.tsp"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_asymmetric_matrices_survive(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -104,7 +104,7 @@ def test_the_depot_comes_first_and_customers_keep_their_order(tmp_path: Path) ->
     assert check_routes(instance, [[1, 2, 3]]).cost == 40
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 def test_every_matrix_format_survives_the_move_of_the_depot(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -240,7 +240,7 @@ def arguments(draw: st.DrawFn) -> dict[str, Any]:
     return {"num_depots": num_depots, **fields}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arguments())
 def test_what_is_written_reads_back_the_same(
     tmp_path_factory: pytest.TempPathFactory, given: dict[str, Any]
