@@ -37,6 +37,7 @@ from nco.data.batching import with_dtype
 from nco.data.errors import InputError
 from nco.data.instance import (
     Instance,
+    Rounding,
     distance_matrix,
     duration_matrix,
     is_customer,
@@ -53,6 +54,10 @@ LEAST_CHANGE = 1e-6
 """Of the longest way: changes in float32 that are smaller are not looked at."""
 CLOSED = 1e3
 """Longest ways that a way counts which no route can take."""
+MOST_WAYS = 2**20
+"""Ways, times depots, that are looked at: with more it takes a second of a time limit, or more."""
+MOST_DETOURS = 2**26
+"""Likewise detours by way of another customer, that are compared with the direct way."""
 BEYOND_SUMS = (BACKHAULS, MIXED_BACKHAULS, TIME_WINDOWS, DISTANCE_LIMIT)
 """Attributes by which more is forbidden than what sums of loads forbid."""
 LOOK = 8
@@ -115,7 +120,8 @@ class BatchedLocalSearch:
         longest = self.exact.amax((1, 2)).view(-1, 1, 1)
         self.least = (-LEAST_CHANGE * longest).float()
         looked_at = self.exact
-        if rich and self.problem is not None and _metric(instance):
+        few = instance.num_nodes**2 * self.layout.spares <= MOST_WAYS
+        if rich and self.problem is not None and few and _metric(instance):
             # moves that make such a way are longer than any solution
             closed = ~_passable(self.problem)
             looked_at = torch.where(closed, CLOSED * longest, self.exact)
@@ -300,6 +306,10 @@ def _passable(problem: Problem) -> Bool[Tensor, "batch from to"]:
 def _metric(instance: Instance) -> bool:
     """Whether a customer more never makes a route shorter, or earlier where there are windows: then
     a way that no route of two customers can take is in no route."""
+    if instance.distance is None and bool((instance.rounding == Rounding.NONE).all()):
+        return True
+    if instance.num_nodes**3 > MOST_DETOURS:
+        return False
     held = attributes_by_name(instance)
     customer = is_customer(instance)
     padded = ~(instance.valid.unsqueeze(2) & instance.valid.unsqueeze(1))
