@@ -22,6 +22,7 @@ from nco.data.errors import InputError
 from nco.dispatch_config import DispatchTrainConfig
 from nco.likelihood import policy_gradient
 from nco.model_files import load_model
+from nco.problem_names import ON_THE_WAY
 from nco.reinforce import moving_average
 from nco.reinforce_rollout import RolloutBaseline
 from nco.train_config import (
@@ -316,9 +317,10 @@ def test_every_shipped_training_configuration_is_valid(name: str) -> None:
     with a gate for each layer that is to have experts."""
     parsed = parse(TrainConfig, load_yaml(name), name)
     assert parsed.name == name
-    # no solver's routes are a reference where demands or prizes are seen on the way, nor where the
+    # no solver's routes are a reference where noise is seen on the way, nor where the
     # price is that of scenarios
-    uncertain = parsed.problem in (*DEMAND_PROBLEMS, "spctsp") or parsed.objective is not None
+    way = {*ON_THE_WAY, *DEMAND_PROBLEMS}
+    uncertain = parsed.problem in way or parsed.objective is not None
     assert (parsed.validation.reference is None) == uncertain
     policy = parsed.policy
     expected = set()
