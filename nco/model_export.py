@@ -162,7 +162,7 @@ def _score(
     _require_feasible([s.feasible for s in solutions], card)
     costs = [s.cost for s in solutions]
     score = Score(
-        on=f"{card.problem}{size} {card.trained_on.distribution}, seed {SEED}",
+        on=f"{card.problem}, {size} customers, {card.trained_on.distribution}, seed {SEED}",
         num_instances=len(costs),
         decoding="greedy from all starts, 8 positions",
         mean_cost=sum(costs) / len(costs),

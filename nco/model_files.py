@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from pydantic import BaseModel, PositiveInt, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from nco.adapters import NewColumns
@@ -124,7 +124,8 @@ def save_model(
         for name, value in policy.state_dict().items()
     }
     partial = folder / f"{WEIGHTS}.partial"
-    save_file(weights, partial)
+    # save_file would let nobody else read what comes with an installation
+    partial.write_bytes(save(weights))
     os.replace(partial, folder / WEIGHTS)
     partial = folder / f"{CARD}.partial"
     partial.write_text(json.dumps(card.model_dump(mode="json"), indent=2) + "\n")
