@@ -13,6 +13,7 @@ Axes: B instances, S scenarios; what entities add comes behind.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import final
@@ -84,6 +85,18 @@ class Scenarios:
     def part(self, start: int, stop: int) -> Scenarios:
         """Those with places ``start`` to ``stop`` - 1 among these."""
         return replace(self, first=self.first + start, count=stop - start)
+
+    def parts(self, most: int) -> Iterator[Scenarios]:
+        """All of these, so many at a time."""
+        for start in range(0, self.count, most):
+            yield self.part(start, min(start + most, self.count))
+
+    def require_each(self, told: int, what: str) -> None:
+        """Raise `InputError` unless so many things of a kind are one for each."""
+        if told != self.count:
+            raise InputError(
+                f"{told} {what} are told; accepted: one for each of {self.count} scenarios"
+            )
 
 
 def hash_words(seed: int, *words: int) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nco.data.dispatch_rules import DispatchRules
-from nco.data.errors import InputError
 from nco.data.instance import Instance
 from nco.data.noise import Scenarios
 from nco.data.request_stream import draw_requests, rules_of
@@ -160,11 +159,7 @@ def check_days(
     Raises:
         InputError: there are more or fewer days than scenarios, or as `asked`.
     """
-    if len(dispatched) != scenarios.count:
-        raise InputError(
-            f"{len(dispatched)} days are told; accepted: one for each of {scenarios.count} "
-            "scenarios"
-        )
+    scenarios.require_each(len(dispatched), "days")
     judge = DayJudge(instance)
     pairs = zip(asked(instance, scenarios), dispatched, strict=True)
     return [judge.report(requests, epochs) for requests, epochs in pairs]

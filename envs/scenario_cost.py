@@ -86,13 +86,8 @@ def outcomes_in_parts(
     """The same, a part of the scenarios at a time, so that B · P · S · T numbers of each part are
     about ``most`` at the most."""
     each = max(1, plans.numel())
-    step = max(1, most // each)
-    found = [
-        simulation.outcomes(
-            instance, plans, scenarios.part(start, min(start + step, scenarios.count))
-        )
-        for start in range(0, scenarios.count, step)
-    ]
+    parts = scenarios.parts(max(1, most // each))
+    found = [simulation.outcomes(instance, plans, part) for part in parts]
     return Outcomes(
         torch.cat([part.parts for part in found], 2),
         torch.cat([part.measures for part in found], 2),

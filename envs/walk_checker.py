@@ -282,12 +282,8 @@ def check_walks(
     Raises:
         InputError: there are more or fewer walks than worlds, or as `walk_judge`.
     """
-    if len(walks) != worlds.count:
-        raise InputError(
-            f"{len(walks)} walks are told; accepted: one for each of {worlds.count} scenarios"
-        )
-    size = max(1, _NUMBERS // instance.num_nodes**2)
-    for start in range(0, worlds.count, size):
-        part = worlds.part(start, min(start + size, worlds.count))
+    worlds.require_each(len(walks), "walks")
+    told = iter(walks)
+    for part in worlds.parts(max(1, _NUMBERS // instance.num_nodes**2)):
         judge = walk_judge(instance, part)
-        yield from (judge.report(i, walks[start + i]) for i in range(part.count))
+        yield from (judge.report(i, next(told)) for i in range(part.count))

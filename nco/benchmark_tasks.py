@@ -143,17 +143,9 @@ def _build(config: BenchmarkSolver, on_the_way: str | None) -> Built:
         if isinstance(config, StrategyConfig):
             return Built(build_strategy(config), version)
         return Built(build_any_solver(config), version)
-    from nco.neural_solver import load
+    from nco.model_solver import model_solver
 
-    solver = load(
-        config.path,
-        samples=config.samples,
-        augment=config.augment,
-        multi_start=config.multi_start,
-        kernel=config.kernel,
-        device=config.device,
-        selection=config.selection,
-    )
+    solver = model_solver(config)
     version = f"{solver.name}, weights {_digest(solver.policy.state_dict())}"
     return Built(solver if config.search is None else solver.searching(config.search), version)
 
@@ -193,9 +185,9 @@ def run_task(task: Task) -> Outcome:
     version = UNKNOWN
     started = time.perf_counter()
     try:
-        solver = solver_on(task.store.header.config.suite(task.suite), task.entry)
+        suite = task.store.header.config.suite(task.suite)
+        solver = solver_on(suite, task.entry)
         with _one_thread():
-            suite = task.store.header.config.suite(task.suite)
             own = built(solver.model_dump_json(), decided_on_the_way(suite))
             version = own.version
             if isinstance(own.solver, DayStrategy):

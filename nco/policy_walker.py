@@ -76,8 +76,7 @@ class PolicyFollower(Follower):
 
     def walks(self, worlds: Scenarios) -> Walks:
         found: Walks = []
-        for first in range(0, worlds.count, AT_ONCE):
-            part = worlds.part(first, min(first + AT_ONCE, worlds.count))
+        for part in worlds.parts(AT_ONCE):
             found += self._walker.trajectories(self._one, self._choice, part).actions[0].tolist()
         return found
 

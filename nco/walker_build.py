@@ -11,7 +11,7 @@ from nco.envs.adaptive import AdaptiveEnvironment
 from nco.envs.objective import Objective
 from nco.envs.variants import environments
 from nco.model_files import load_card, load_model, model_folder
-from nco.neural_solver import load
+from nco.model_solver import model_solver
 from nco.policy_walker import PolicyWalker, Selection
 from nco.problem_names import PLANNED
 from nco.scenario_config import SelectionConfig, build_scenario_solver
@@ -41,16 +41,7 @@ def _of_model(config: ModelConfig, problem: str) -> Walker:
     card = load_card(model_folder(config.path))
     plans = PLANNED.get(problem)
     if card.problem == plans:
-        solver = load(
-            config.path,
-            samples=config.samples,
-            augment=config.augment,
-            multi_start=config.multi_start,
-            kernel=config.kernel,
-            device=config.device,
-            selection=config.selection,
-        )
-        return PlanWalker(solver)
+        return PlanWalker(model_solver(config))
     env = environments[problem]
     assert isinstance(env, AdaptiveEnvironment)  # the suite says so
     deciding = (problem, *SAME_RULES.get(problem, ()))
